@@ -1,0 +1,44 @@
+# Everything a person does here. `make run` and `make test` need nothing but Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+WORKERS ?= 1
+
+.PHONY: run test lint bench lock contract clean
+
+run: $(INSTALLED)  ## the whole system on this machine: PostgreSQL, RabbitMQ, the service, stand-in participants
+	@$(BIN)/python -m local
+
+test: $(INSTALLED) lint  ## everything that must hold before a change lands
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(INSTALLED)  ## sagas per second and CPU per saga, beside the transport floor
+	@$(BIN)/python -m benchmarks
+
+contract: $(INSTALLED)  ## write what is generated: asyncapi.yaml, the README's table, the state diagram
+	@$(BIN)/faststream docs gen app:app --yaml --out asyncapi.yaml
+	@$(BIN)/python -m saga.diagram
+
+lock: $(INSTALLED)  ## resolve the dependencies again
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --quiet --upgrade pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-header --quiet --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+clean:
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(INSTALLED): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
+	@$(PYTHON) -m venv $(VENV) || { echo "Python cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "installing what the tests and the local system need; this is done once"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

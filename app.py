@@ -1,0 +1,124 @@
+"""The composition root: every part is made and joined here, and nowhere else.
+
+Run it with `faststream run app:app --port 5002`. Every worker consumes, serves HTTP and relays.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from faststream.asgi import AsgiFastStream
+from faststream.rabbit import RabbitBroker
+
+from handlers.contract import Contract, declare_publishers
+from handlers.http import http_app
+from handlers.orders import order_requests
+from handlers.replies import participant_replies
+from handlers.subscribing import settlement
+from handlers.watching import Watch
+from saga.bus import Bus
+from saga.database import connect, migrate, sessions
+from saga.engine import Engine
+from saga.errors import ConfigurationError, DatabaseFault, classify
+from saga.readiness import unready
+from saga.relay import Relay
+from saga.supervise import supervised
+from settings import Settings, load
+
+log = logging.getLogger("order-service")
+
+
+class Service(AsgiFastStream):
+    """FastStream's application, with the HTTP API behind it for every path that FastStream does not serve itself."""
+
+    http: Any
+    settings: Settings
+
+    async def not_found(self, scope: Any, receive: Any, send: Any) -> None:
+        """Hand over to the HTTP API."""
+        await self.http(scope, receive, send)
+
+    async def lifespan(self, scope: Any, receive: Any, send: Any) -> None:
+        """Refuse to start without the two addresses, in one line."""
+        try:
+            self.settings.require_addresses()
+        except ConfigurationError as error:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await super().lifespan(scope, receive, send)
+
+
+def compose(settings: Settings) -> Service:
+    """Make the service. Nothing is connected, opened or started before it runs."""
+    database = connect(settings.database_dsn, connections=3, name="order-service")
+    # queries have connections of their own, so that readers never keep the sagas waiting
+    reading = connect(settings.database_dsn, connections=5, name="order-service api")
+    bus = Bus(settings.amqp_dsn)
+    relay = Relay(sessions(database), bus)
+    engine = Engine(sessions(database), settings.policy, relay.hand_over)
+
+    broker = RabbitBroker(
+        settings.amqp_dsn,
+        specification_url="amqp://localhost:5672",
+        apply_types=False,
+        logger=None,
+        middlewares=[settlement(bus)],
+        client_properties={"connection_name": "order-service consumers"},
+    )
+    order_requests(broker, engine)
+    participant_replies(broker, engine)
+    declare_publishers(broker)
+
+    async def advance() -> None:
+        if settings.auto_migrate:
+            await _migrate_when_reachable(database)
+        await engine.run()
+
+    watch = Watch(sessions(reading))
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(database.dispose)
+            stack.push_async_callback(reading.dispose)
+            stack.push_async_callback(bus.close)
+            await stack.enter_async_context(supervised("relay", relay.run))
+            await stack.enter_async_context(supervised("engine", advance))
+            yield
+
+    contract = Contract()
+    service = Service(broker, specification=contract, lifespan=lifespan)
+    service.settings = settings
+    service.http = http_app(
+        engine,
+        sessions(reading),
+        settings.policy,
+        unready=lambda: unready(reading, bus, broker),
+        asyncapi=lambda: contract.to_specification().to_jsonable(),
+        watch=watch,
+    )
+    return service
+
+
+async def _migrate_when_reachable(database: Any) -> None:
+    while True:
+        try:
+            await migrate(database)
+        except Exception as error:
+            if classify(error) is not DatabaseFault.TRANSIENT:
+                raise
+            log.warning("the database cannot be reached yet (%s); trying again", type(error).__name__)
+            await asyncio.sleep(1)
+        else:
+            return
+
+
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+try:
+    app = compose(load())
+except ConfigurationError as error:
+    sys.exit(f"order-service: {error}")

@@ -1,0 +1,124 @@
+"""The HTTP API: its parts put together, how well the service is, and what holds for every answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+from fastapi import APIRouter, FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from handlers.contracts import contract_routes
+from handlers.ordering import order_routes
+from handlers.problems import NOSNIFF, RETRY_AFTER_SECONDS, ProblemError, answer_problems, as_problem_json, documented
+from handlers.watching import Watch
+from saga.database import Sessions
+from saga.decide import Policy
+from saga.engine import Engine
+
+READY_SECONDS = 5.0
+"""How long the checks of readiness may take."""
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    """The service can do its work."""
+
+    status: Literal["ready"] = "ready"
+
+
+def http_app(  # noqa: PLR0913 - one argument for each part of the house that HTTP is a door to
+    engine: Engine,
+    sessions: Sessions,
+    policy: Policy,
+    *,
+    unready: Callable[[], Awaitable[list[str]]],
+    asyncapi: Callable[[], dict[str, Any]],
+    watch: Watch,
+) -> FastAPI:
+    """The HTTP API as an ASGI application. It opens and starts nothing, and has no lifespan of its own.
+
+    Args:
+        engine: takes orders.
+        sessions: for queries.
+        policy: how long sagas wait, for telling so.
+        unready: names what is not ready.
+        asyncapi: the contract of the bus.
+        watch: whom clients wait with; close it first when the service stops.
+    """
+    app = FastAPI(
+        title="Order service",
+        version="1.0.0",
+        description="Orders, and the sagas that carry them through Inventory and Billing. "
+        "Every error is `application/problem+json` (RFC 9457).",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    answer_problems(app)
+    app.add_middleware(_Careful)
+    app.include_router(order_routes(engine, sessions, policy, watch))
+    app.include_router(_health_routes(unready))
+    app.include_router(contract_routes(asyncapi))
+    write_openapi = app.openapi
+    app.openapi = lambda: as_problem_json(write_openapi())  # type: ignore[method-assign]
+    return app
+
+
+def _health_routes(unready: Callable[[], Awaitable[list[str]]]) -> APIRouter:
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/health/live")
+    async def live() -> Live:
+        """Whether the process answers; if not, restart it."""
+        return Live()
+
+    @router.get("/health/ready", responses=documented(503))
+    async def ready() -> Ready:
+        """Whether the service can do its work; a 503 names in `notReady` what is missing."""
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                missing = await unready()
+        except TimeoutError:
+            missing = ["the checks did not answer in time"]
+        if missing:
+            detail = f"Not ready: {', '.join(missing)}."
+            raise ProblemError(503, "not_ready", detail, {"Retry-After": str(RETRY_AFTER_SECONDS)}, notReady=missing)
+        return Ready()
+
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Prometheus metrics of this process."""
+        return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+class _Careful:
+    """Headers of every answer that does not bring its own: nothing is sniffed, nothing runs, nobody frames it."""
+
+    _HEADERS = (
+        NOSNIFF,
+        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+        ("Referrer-Policy", "no-referrer"),
+    )
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def careful(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._HEADERS:
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, careful)

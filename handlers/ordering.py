@@ -1,0 +1,141 @@
+"""The orders' part of the HTTP API: place one, look at it, at a customer's, and at how far its saga has come."""
+
+import asyncio
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Header, Request, Response
+
+from handlers.conditional import CONDITIONAL_HEADERS, DOCUMENTED, IfNoneMatch, Prefer, Shown, respond, show
+from handlers.paging import After, Limit, cursor, place
+from handlers.problems import away, documented
+from handlers.strict_body import StrictRoute
+from handlers.views import OrderPage, OrderView, SagaView, order_view, saga_view
+from handlers.watching import Watch
+from models.messages import OrderBody, total_of
+from models.states import OrderStatus
+from saga import store
+from saga.database import Sessions
+from saga.decide import Policy
+from saga.engine import Engine, OrderRequest
+from saga.errors import UnknownOrderError
+
+ACCEPT_SECONDS = 5.0
+"""How long a client waits for its order to be committed before it is told to come again."""
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="The client's own identity of this request: sent again with the same body, it gives that order.",
+    ),
+]
+_CREATED: dict[int | str, dict[str, Any]] = {
+    201: {
+        "headers": {
+            "ETag": CONDITIONAL_HEADERS["ETag"],
+            "Location": {"description": "Where the order is.", "schema": {"type": "string"}},
+            "Idempotency-Replayed": {
+                "description": "`true` where the key had given this order before.",
+                "schema": {"type": "string"},
+            },
+        }
+    }
+}
+
+
+def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watch) -> APIRouter:
+    """The routes under `/api/orders`."""
+    router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=StrictRoute)
+
+    @router.post(
+        "", status_code=201, response_model=OrderView, responses=_CREATED | documented(400, 413, 415, 422, 503)
+    )
+    async def create_order(body: OrderBody, idempotency_key: IdempotencyKey = None) -> Response:
+        """Place an order. With the answer it is committed, and its saga has begun."""
+        request = _request(body, idempotency_key)
+        try:
+            async with asyncio.timeout(ACCEPT_SECONDS):
+                accepted = await engine.create(request)
+        except TimeoutError as error:
+            raise away(
+                "The order could not be committed in time. Send it again, with the same Idempotency-Key if it had one."
+            ) from error
+        response = respond(await _read_order(sessions, accepted.order_id), 201)
+        response.headers["Location"] = f"/api/orders/{accepted.order_id}"
+        if accepted.replayed:
+            response.headers["Idempotency-Replayed"] = "true"
+        return response
+
+    @router.get("/user/{user_id}", response_model=OrderPage, responses=documented(422, 503))
+    async def list_orders(user_id: UUID, limit: Limit = 20, after: After = None) -> Response:
+        """A customer's orders, newest first."""
+        behind = place(after)
+        async with sessions() as session:
+            # one more than asked for tells whether there is a next page
+            orders = await store.list_orders_of_user(session, user_id, limit + 1, behind)
+        last = orders[limit - 1] if len(orders) > limit else None
+        page = OrderPage(
+            items=[order_view(order) for order in orders[:limit]],
+            next=cursor(last.created_at, last.id) if last else None,
+        )
+        return Response(page.model_dump_json(by_alias=True), media_type="application/json")
+
+    @router.get("/{order_id}", response_model=OrderView, responses=DOCUMENTED | documented(404, 422, 503))
+    async def get_order(
+        request: Request, order_id: UUID, if_none_match: IfNoneMatch = None, prefer: Prefer = None
+    ) -> Response:
+        """An order."""
+        return await show(
+            request,
+            lambda: _read_order(sessions, order_id),
+            lambda seen: watch.changed(order_id, "order", seen),
+            if_none_match,
+            prefer,
+        )
+
+    @router.get("/{order_id}/saga", response_model=SagaView, responses=DOCUMENTED | documented(404, 422, 503))
+    async def get_saga(
+        request: Request, order_id: UUID, if_none_match: IfNoneMatch = None, prefer: Prefer = None
+    ) -> Response:
+        """How far an order has come, what is awaited, and all that happened on the way."""
+        return await show(
+            request,
+            lambda: _read_saga(sessions, order_id, policy),
+            lambda seen: watch.changed(order_id, "saga", seen),
+            if_none_match,
+            prefer,
+        )
+
+    return router
+
+
+async def _read_order(sessions: Sessions, order_id: UUID) -> Shown:
+    async with sessions() as session:
+        order = await store.find_order(session, order_id)
+    if order is None:
+        raise UnknownOrderError(order_id)
+    return Shown(order_view(order), order.updated_at, final=order.status is not OrderStatus.PENDING)
+
+
+async def _read_saga(sessions: Sessions, order_id: UUID, policy: Policy) -> Shown:
+    async with sessions() as session:
+        stored = await store.find_saga(session, order_id)
+    if stored is None:
+        raise UnknownOrderError(order_id)
+    return Shown(saga_view(stored, policy), stored.saga.updated_at, final=stored.saga.completed_at is not None)
+
+
+def _request(body: OrderBody, idempotency_key: str | None) -> OrderRequest:
+    """What the body asks for. A key counts per customer; without one every request is an order of its own."""
+    order_id = uuid4()
+    return OrderRequest(
+        identity=f"key:{body.user_id}:{idempotency_key}" if idempotency_key else f"order:{order_id}",
+        order_id=order_id,
+        chosen=False,
+        user_id=body.user_id,
+        items=[item.model_dump(mode="json", by_alias=True) for item in body.items],
+        total_amount=total_of(body.items),
+    )

@@ -1,0 +1,34 @@
+"""Order requests from the bus."""
+
+from uuid import uuid4
+
+from faststream.rabbit import RabbitBroker
+
+from handlers.subscribing import subscribe
+from models.messages import CancelOrder, CreateOrder, total_of
+from saga.cells import Signal
+from saga.decide import Event
+from saga.engine import Engine, OrderRequest
+
+
+def order_requests(broker: RabbitBroker, engine: Engine) -> None:
+    """Subscribe to what clients ask for."""
+
+    async def create_order(request: CreateOrder) -> None:
+        await engine.create(
+            OrderRequest(
+                identity=f"event:{request.event_id}",
+                order_id=request.order_id or uuid4(),
+                chosen=request.order_id is not None,
+                user_id=request.user_id,
+                items=[item.model_dump(mode="json", by_alias=True) for item in request.items],
+                total_amount=total_of(request.items),
+                event_id=request.event_id,
+            )
+        )
+
+    async def cancel_order(request: CancelOrder) -> None:
+        await engine.advance(Event(Signal.CANCEL, request.order_id, event_id=request.event_id, words=request.reason))
+
+    subscribe(broker, "domain.order.CreateOrder", CreateOrder, create_order)
+    subscribe(broker, "domain.order.CancelOrder", CancelOrder, cancel_order)

@@ -1,0 +1,174 @@
+"""Errors over HTTP: every one is `application/problem+json` (RFC 9457), and none of them tells how we are built."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from saga.errors import DatabaseFault, RefusedByDatabaseError, RefusedError, classify
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
+RETRY_AFTER_SECONDS = 2
+"""What a client is asked to wait while the database is away."""
+_MAX_ERRORS = 100
+"""As many fields are named; whoever has more of them wrong learns of the rest the next time."""
+_STATUS = {"unreadable": 400, "unknown_order": 404, "too_large": 413}
+"""By the reason of a refused input; all others are 422."""
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong with the request."""
+
+    field: str = Field(description="Its path, dotted; `body` for the body as a whole.", examples=["items.0.price"])
+    location: str = Field(description="body, path, query or header.", examples=["body"])
+    detail: str = Field(description="What is wrong with it.", examples=["must have at most 2 decimals"])
+
+
+class Problem(BaseModel):
+    """What went wrong, as RFC 9457 has it."""
+
+    type: str = Field(description="Names the kind of problem.", examples=["urn:order-service:invalid"])
+    title: str = Field(description="The status in words.", examples=["Unprocessable Entity"])
+    status: int = Field(ge=400, le=599, examples=[422])
+    detail: str = Field(description="What happened and what to do.", examples=["items.0.price: must not be negative"])
+    errors: list[FieldError] | None = Field(default=None, description="Where the request is invalid: each field.")
+
+
+class ProblemError(HTTPException):
+    """A problem to answer with.
+
+    Args:
+        status: the HTTP status.
+        reason: one word that names the kind of problem.
+        detail: what happened and what to do, for the client.
+        headers: to be sent with it.
+        **more: further members of the problem.
+    """
+
+    def __init__(
+        self, status: int, reason: str, detail: str, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.reason = reason
+        self.more = more
+
+
+class InvalidError(ProblemError):
+    """The request can be read, but is not what the contract asks for."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        named = [error.model_dump() for error in errors[:_MAX_ERRORS]]
+        detail = "; ".join(f"{error.field}: {error.detail}" for error in errors[:3])
+        more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""  # noqa: PLR2004 - as many as are in the detail
+        super().__init__(422, "invalid", detail + more, errors=named)
+
+
+def refused(error: RefusedError) -> ProblemError:
+    """How an input that cannot be handled is answered."""
+    return ProblemError(_STATUS.get(error.reason, 422), error.reason, str(error))
+
+
+def away(detail: str) -> ProblemError:
+    """How a client is told to come again, since the database is away or too slow."""
+    return ProblemError(503, "database_away", detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def answer(problem: ProblemError) -> Response:
+    """The response that says it."""
+    body = {
+        "type": f"urn:order-service:{problem.reason.replace('_', '-')}",
+        "title": HTTPStatus(problem.status_code).phrase,
+        "status": problem.status_code,
+        "detail": problem.detail,
+    } | problem.more
+    headers = dict([("Cache-Control", "no-store"), NOSNIFF]) | dict(problem.headers or {})
+    # ASCII: a detail may quote what the client sent, and that need not be encodable
+    return Response(json.dumps(body).encode(), problem.status_code, headers, MEDIA_TYPE)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Make every error of this application a problem."""
+
+    async def problem(_: Request, error: ProblemError) -> Response:
+        return answer(error)
+
+    async def plain(_: Request, error: StarletteHTTPException) -> Response:
+        reason = HTTPStatus(error.status_code).name.lower()
+        detail = _PLAIN.get(error.status_code, error.detail)
+        return answer(ProblemError(error.status_code, reason, detail, error.headers))
+
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return answer(InvalidError([_field_error(one) for one in error.errors()]))
+
+    async def refusal(_: Request, error: RefusedError) -> Response:
+        return answer(refused(error))
+
+    async def database(_: Request, error: Exception) -> Response:
+        match classify(error):
+            case DatabaseFault.TRANSIENT:
+                log.warning("a request found the database away: %s", type(error).__name__)
+                return answer(away("The database cannot be reached at the moment. Try again."))
+            case DatabaseFault.DATA:
+                return answer(refused(RefusedByDatabaseError("PostgreSQL refuses this request as data.")))
+            case DatabaseFault.BUG:
+                raise error
+
+    async def mistake(_: Request, __: Exception) -> Response:
+        return answer(ProblemError(500, "internal", "A mistake of ours; it has been logged."))
+
+    handlers: dict[Any, Any] = {
+        ProblemError: problem,
+        StarletteHTTPException: plain,
+        RequestValidationError: invalid,
+        RefusedError: refusal,
+        DBAPIError: database,
+        PoolTimeoutError: database,
+        OSError: database,
+        Exception: mistake,
+    }
+    app.exception_handlers |= handlers
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How an operation says in `/openapi.json` which problems it answers with."""
+    return {status: {"model": Problem, "description": _DESCRIPTIONS[status]} for status in statuses}
+
+
+def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
+    """Give the problems of an OpenAPI document their media type: FastAPI knows one media type per operation only."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in response.get("content", {}):
+                    response["content"] = {MEDIA_TYPE: response["content"].pop("application/json")}
+    return document
+
+
+_PLAIN = {404: "There is nothing at this path.", 405: "This path does not know this method; see Allow."}
+_DESCRIPTIONS = {
+    400: "The body cannot be read: not UTF-8, not JSON, a repeated key, NaN.",
+    404: "There is no such thing.",
+    413: "The body is over 1 MiB.",
+    415: "The body must be `application/json`.",
+    422: "The request is not what this contract asks for; `errors` names each field.",
+    503: "The database is away. Try again after `Retry-After` seconds.",
+}
+
+
+def _field_error(error: Mapping[str, Any]) -> FieldError:
+    """One of pydantic's errors, without the value, which may be personal."""
+    location, *path = (str(part) for part in error["loc"])
+    return FieldError(
+        field=".".join(path) or location, location=location, detail=error["msg"].removeprefix("Value error, ")
+    )

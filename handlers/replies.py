@@ -1,0 +1,31 @@
+"""Replies of Inventory and Billing."""
+
+from faststream.rabbit import RabbitBroker
+
+from handlers.subscribing import subscribe
+from models.messages import REPLIES, Failure, Reply
+from saga.cells import Signal
+from saga.decide import Event
+from saga.engine import Engine
+
+
+def participant_replies(broker: RabbitBroker, engine: Engine) -> None:
+    """Subscribe to every reply of the contract: `domain.<service>.<Reply>`."""
+
+    async def reply(message: Reply) -> None:
+        await engine.advance(event_of(message))
+
+    for model in REPLIES:
+        subscribe(broker, f"domain.{model.service}.{model.__name__}", model, reply)
+
+
+def event_of(reply: Reply) -> Event:
+    """What a reply means to the saga."""
+    return Event(
+        Signal(type(reply).__name__),
+        reply.order_id,
+        event_id=reply.event_id,
+        causation_id=reply.causation_id,
+        retryable=isinstance(reply, Failure) and reply.retryable,
+        words=": ".join(filter(None, (reply.message, reply.reason))) or None,
+    )

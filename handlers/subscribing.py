@@ -1,0 +1,132 @@
+"""How a message from the bus is taken in: the queue it waits in, its decoding, and what becomes of it in the end.
+
+A message is acked when its effect is committed. One that can never be handled goes to the dead letters with its reason,
+once. While the database is away nothing is concluded: the engine waits, and the message stays un-acked.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aio_pika import IncomingMessage
+from aio_pika.exceptions import AMQPError
+from faststream import AckPolicy, BaseMiddleware
+from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
+from faststream.rabbit.annotations import RabbitMessage
+from pydantic import BaseModel, ValidationError
+
+from handlers.strict_json import decode
+from saga import telemetry
+from saga.bus import QUEUE_ARGUMENTS, Bus
+from saga.errors import BusAwayError, RefusedError
+from saga.outbox import EXCHANGE
+
+if TYPE_CHECKING:
+    from faststream._internal.context.repository import ContextRepo
+
+log = logging.getLogger(__name__)
+
+DOMAIN = RabbitExchange(EXCHANGE, type=ExchangeType.TOPIC, durable=True)
+PREFETCH = 100
+"""Messages that one queue hands to one worker at once: enough to fill a transaction, few enough to hand back."""
+_PAUSE = 1.0
+"""Seconds before a message is given back that failed through a mistake of ours, or could not be dead-lettered."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class InvalidMessageError(RefusedError):
+    """The message is JSON, but not the message that belongs on this routing key."""
+
+    reason = "invalid"
+
+
+def subscribe(
+    broker: RabbitBroker, routing_key: str, message: type[_Model], handle: Callable[[_Model], Awaitable[None]]
+) -> None:
+    """Hand every message of this routing key to `handle`, decoded strictly, from a durable queue of its own."""
+    name = routing_key.rsplit(".", 1)[-1]
+
+    async def read(raw: RabbitMessage) -> _Model:
+        try:
+            return message.model_validate(decode(raw.body))
+        except ValidationError as error:
+            raise InvalidMessageError(describe(error)) from error
+
+    async def handler(body: _Model) -> None:
+        await handle(body)
+
+    # FastStream writes the contract from the annotation
+    handler.__annotations__["body"] = message
+    broker.subscriber(
+        RabbitQueue(
+            f"order-service.{name}",
+            queue_type=QueueType.QUORUM,
+            durable=True,
+            arguments=dict(QUEUE_ARGUMENTS),
+            routing_key=routing_key,
+        ),
+        DOMAIN,
+        channel=Channel(prefetch_count=PREFETCH),
+        ack_policy=AckPolicy.MANUAL,
+        no_reply=True,
+        decoder=read,
+        title=name,
+        description=message.__doc__,
+    )(handler)
+
+
+def describe(error: ValidationError) -> str:
+    """A validation error in one line, naming each field; without the values, which may be personal."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in one['loc']) or 'body'}: {one['msg']}"
+        for one in error.errors(include_url=False, include_context=False, include_input=False)[:10]
+    )
+
+
+class Settlement(BaseMiddleware):
+    """Acks, dead-letters or gives back: exactly one of them, for every message."""
+
+    bus: Bus
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> bool | None:
+        message: IncomingMessage = self.msg
+        try:
+            match exc_val:
+                case None:
+                    await message.ack()
+                case RefusedError():
+                    await self._dead_letter(message, exc_val)
+                case Exception():
+                    log.error("a message of %s failed; giving it back", message.routing_key, exc_info=exc_val)
+                    await asyncio.sleep(_PAUSE)
+                    await message.nack(requeue=True)
+                case _:
+                    return False
+        except (AMQPError, OSError, BusAwayError) as error:
+            # the connection is gone, or nearly so: what was not settled is delivered again
+            log.warning("a message of %s could not be settled: %s", message.routing_key, error)
+        return True
+
+    async def _dead_letter(self, message: IncomingMessage, error: RefusedError) -> None:
+        log.warning("a message of %s cannot be handled (%s): %s", message.routing_key, error.reason, error)
+        try:
+            await self.bus.dead_letter(message, error.reason, str(error))
+        except BusAwayError:
+            await asyncio.sleep(_PAUSE)
+            await message.nack(requeue=True)
+            raise
+        telemetry.DEAD_LETTERS.labels(error.reason).inc()
+        await message.ack()
+
+
+def settlement(bus: Bus) -> Any:
+    """The middleware for a broker whose dead letters leave through this bus."""
+    return type("Settlement", (Settlement,), {"bus": bus})

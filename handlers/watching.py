@@ -1,0 +1,90 @@
+"""Waiting for an order or its saga to change: one query a tick for all who wait in this process, none for nobody."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from saga import store
+from saga.database import Sessions
+from saga.errors import DatabaseFault, classify
+
+log = logging.getLogger(__name__)
+
+TICK = 0.2
+"""Seconds between two looks."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    order_id: UUID
+    what: Literal["order", "saga"]
+    seen: datetime | None
+    woken: asyncio.Future[None]
+
+
+class Watch:
+    """Wakes whoever waits for an order or a saga to change. One per process.
+
+    Args:
+        sessions: where to look.
+        tick: seconds between two looks.
+    """
+
+    def __init__(self, sessions: Sessions, tick: float = TICK) -> None:
+        self._sessions = sessions
+        self._tick = tick
+        self._waiters: set[_Waiter] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many are waiting."""
+        return len(self._waiters)
+
+    async def changed(self, order_id: UUID, what: Literal["order", "saga"], seen: datetime | None) -> None:
+        """Return when it is no longer as it was at `seen`, its `updated_at`; or when the service stops.
+
+        Cancel it to stop waiting; nothing stays behind.
+        """
+        if self._closed:
+            return
+        waiter = _Waiter(order_id, what, seen, asyncio.get_running_loop().create_future())
+        self._waiters.add(waiter)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="watch")
+        try:
+            await waiter.woken
+        finally:
+            self._waiters.discard(waiter)
+
+    def close(self) -> None:
+        """End all waits, and let nobody wait any more: the service is stopping."""
+        self._closed = True
+        for waiter in self._waiters:
+            _wake(waiter)
+        if self._looking:
+            self._looking.cancel()
+
+    async def _look(self) -> None:
+        while self._waiters:
+            await asyncio.sleep(self._tick)
+            try:
+                async with self._sessions() as session:
+                    now = await store.updated_at(session, {waiter.order_id for waiter in self._waiters})
+            except Exception as error:
+                # whoever waits is answered when its time is up; until then the database may be back
+                if classify(error) is not DatabaseFault.TRANSIENT:
+                    log.exception("cannot look for changes")
+                continue
+            for waiter in self._waiters:
+                # who came while the query ran is looked after by the next one
+                if waiter.order_id in now and now[waiter.order_id][waiter.what] != waiter.seen:
+                    _wake(waiter)
+
+
+def _wake(waiter: _Waiter) -> None:
+    if not waiter.woken.done():
+        waiter.woken.set_result(None)

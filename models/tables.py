@@ -1,0 +1,150 @@
+"""The tables, as SQLModel classes. Migrations are written from here and compared with it (`alembic check`).
+
+CHECKs make illegal rows impossible, whoever writes them. Each index names the query that it serves; all of those on
+`order_sagas` are partial, so that the cost of a saga does not depend on how many have ended.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, Index, LargeBinary, MetaData, Numeric, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from models.states import TERMINAL, OrderStatus, Position, Timer
+
+SQLModel.metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _one_of(column: str, words: Any) -> str:
+    return f"{column} IN ({', '.join(repr(str(word)) for word in words)})"
+
+
+def _positions() -> str:
+    """Status, step and open command only in the combinations that exist."""
+    return " OR ".join(
+        f"(status = '{p.status}' AND current_step = '{p.current_step}'"
+        # a comparison with NULL is neither true nor false, and a CHECK lets that pass
+        f" AND coalesce(open_command, '') = '{p.open_command or ''}')"
+        for p in Position
+    )
+
+
+_INSTANT = DateTime(timezone=True)
+
+
+class Order(SQLModel, table=True):
+    """What a customer ordered. Items and amounts never change (I14); only the status does."""
+
+    __tablename__ = "orders"
+    __table_args__ = (
+        CheckConstraint(_one_of("status", OrderStatus), name="status"),
+        # NUMERIC stores NaN, and NaN >= 0 is true in PostgreSQL
+        CheckConstraint("total_amount >= 0 AND total_amount <> 'NaN'", name="total_amount"),
+        CheckConstraint("jsonb_typeof(items) = 'array'", name="items"),
+        # a user's orders, newest first
+        Index("ix_orders_user_id_created_at", "user_id", text("created_at DESC"), text("id DESC")),
+    )
+
+    id: UUID = Field(primary_key=True)
+    user_id: UUID
+    status: str = Field(max_length=50)
+    items: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
+    total_amount: Decimal = Field(sa_column=Column(Numeric(18, 2), nullable=False))
+    created_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    updated_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+
+
+class OrderSaga(SQLModel, table=True):
+    """How far an order has come, what is awaited until when, and all that happened on the way."""
+
+    __tablename__ = "order_sagas"
+    __table_args__ = (
+        CheckConstraint(_positions(), name="position"),
+        CheckConstraint(f"({_one_of('status', sorted(TERMINAL))}) = (completed_at IS NOT NULL)", name="completed_at"),
+        # I15: what is awaited has a timer; only a parked saga that is never asked again has none, and it is an incident
+        CheckConstraint("(open_command IS NULL) = (timer IS NULL)", name="timer"),
+        CheckConstraint(_one_of("timer", Timer), name="timer_word"),
+        CheckConstraint(
+            "CASE WHEN timer IS NULL THEN due_at IS NULL"
+            " WHEN timer = 'reask' THEN incident IS NOT NULL"
+            " ELSE due_at IS NOT NULL END",
+            name="due_at",
+        ),
+        CheckConstraint("jsonb_typeof(history) = 'array'", name="history"),
+        # due deadlines, oldest first
+        Index("ix_order_sagas_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    )
+
+    id: UUID = Field(primary_key=True)
+    order_id: UUID = Field(foreign_key="orders.id", unique=True)
+    status: str = Field(max_length=50)
+    current_step: str = Field(max_length=50)
+    history: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False))
+    created_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    completed_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+    updated_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    table_version: int
+    open_command: str | None = Field(default=None, max_length=50)
+    sent: dict[str, int] = Field(sa_column=Column(JSONB, nullable=False))
+    timer: str | None = Field(default=None, max_length=10)
+    due_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+    incident: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    cancel_requested: bool = False
+    failed_step: str | None = Field(default=None, max_length=50)
+    reason: str | None = Field(default=None, sa_column=Column(Text))
+    traceparent: str = Field(max_length=55)
+
+
+class RequestIdentity(SQLModel, table=True):
+    """Which order a request gave: `event:<eventId>` from the bus, `key:<userId>:<Idempotency-Key>` from HTTP."""
+
+    __tablename__ = "request_identities"
+
+    key: str = Field(sa_column=Column(Text, primary_key=True))
+    # checked at the commit: the identity is claimed before the order is written
+    order_id: UUID = Field(
+        sa_column=Column(ForeignKey("orders.id", deferrable=True, initially="DEFERRED"), nullable=False)
+    )
+    created_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+
+
+class Outbox(SQLModel, table=True):
+    """A message that is to be published. The row goes when the broker has confirmed it, and not before (I10)."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        # messages whose lease has run out, oldest first
+        Index("ix_outbox_lease_until", "lease_until"),
+        # the table is filled and emptied all the time: vacuum by count, not by share
+        {
+            "postgresql_with": {
+                "autovacuum_vacuum_scale_factor": 0,
+                "autovacuum_vacuum_threshold": 2000,
+                "autovacuum_vacuum_insert_threshold": 10000,
+            }
+        },
+    )
+
+    id: UUID = Field(primary_key=True)
+    message_id: UUID
+    exchange: str = Field(max_length=255)
+    routing_key: str = Field(max_length=255)
+    order_id: UUID
+    saga_id: UUID
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    traceparent: str = Field(max_length=55)
+    created_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    lease_until: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    last_error: str | None = Field(default=None, sa_column=Column(Text))

@@ -1,0 +1,216 @@
+"""The publishing side of RabbitMQ: one connection of its own, everything confirmed, routed and durable.
+
+Consuming happens elsewhere (FastStream), on another connection: a broker in memory alarm stops reading from those that
+publish, and the consumers must go on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, DeliveryMode
+from aio_pika.exceptions import AMQPError, DeliveryError
+from aiormq.abc import Basic
+
+from models.messages import instant_text
+from saga.errors import BusAwayError
+from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE, Envelope
+from saga.supervise import own_cancellation
+
+log = logging.getLogger(__name__)
+
+DEAD_LETTER_QUEUE = "order-service.dead-letters"
+SOURCE = "/order-service"
+APP_ID = "order-service"
+PUBLISH_TIMEOUT = timedelta(seconds=10)
+"""How long a batch may take to be confirmed; what is not is left in the outbox."""
+
+DELIVERY_LIMIT = 50
+"""How often a message may be handed out. Restarts of workers count too, so this is generous; what cannot be handled
+does not wait for it."""
+QUEUE_ARGUMENTS: Mapping[str, str | int] = {
+    "x-queue-type": "quorum",
+    "x-delivery-limit": DELIVERY_LIMIT,
+    "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
+    # the broker keeps a message until its dead letter has arrived; that needs this overflow behaviour
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+}
+_DEAD_LETTER_ARGUMENTS: Mapping[str, str | int] = {
+    "x-queue-type": "quorum",
+    # nothing comes after the dead letters: one that is handed out in vain must stay
+    "x-delivery-limit": 1_000_000,
+}
+
+
+UNROUTABLE = "unroutable: no queue is bound for it"
+"""Why a message stays in the outbox until whoever it is for has declared a queue."""
+
+
+class Bus:
+    """Publishes with confirms. Connects when first needed and again after a loss; safe for one task per process.
+
+    Args:
+        url: `amqp://…` or `amqps://…`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = asyncio.Lock()
+        self._connection: AbstractConnection | None = None
+        self._exchanges: dict[str, AbstractExchange] = {}
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed:
+            await connection.close()
+
+    async def publish(self, envelopes: Sequence[Envelope]) -> dict[UUID, str]:
+        """Publish these and wait until each is confirmed and routed.
+
+        Returns:
+            why not, by envelope id, for those that are not known to have arrived.
+        """
+        try:
+            exchanges = await self._open()
+        except (AMQPError, OSError, TimeoutError, BusAwayError) as error:
+            return dict.fromkeys((envelope.id for envelope in envelopes), _why(error))
+        tasks = {
+            asyncio.create_task(
+                own_cancellation(_publish(exchanges[envelope.exchange], _message(envelope), envelope.routing_key))
+            ): envelope
+            for envelope in envelopes
+        }
+        done, late = await asyncio.wait(tasks, timeout=PUBLISH_TIMEOUT.total_seconds())
+        failures: dict[UUID, str] = {}
+        for task in late:
+            task.cancel()
+            failures[tasks[task].id] = "not confirmed in time"
+        for task in done:
+            if error := task.exception():
+                failures[tasks[task].id] = _why(error)
+        if late:
+            await asyncio.gather(*late, return_exceptions=True)
+            await self._drop()
+        return failures
+
+    async def dead_letter(self, message: AbstractIncomingMessage, reason: str, error: str) -> None:
+        """Copy a message that cannot be handled to the dead letters, as it is, with the reason in its headers.
+
+        Raises:
+            BusAwayError: it is not known to have arrived; the message must not be acked.
+        """
+        # the queue's own count of deliveries is not the message's
+        headers = {name: value for name, value in message.headers.items() if name != "x-delivery-count"} | {
+            "x-dead-letter-reason": reason,
+            "x-dead-letter-error": error[:1000],
+            "x-dead-letter-routing-key": message.routing_key or "",
+            "x-dead-letter-exchange": message.exchange or "",
+        }
+        copy = aio_pika.Message(
+            message.body,
+            headers=headers,
+            content_type=message.content_type,
+            content_encoding=message.content_encoding,
+            delivery_mode=DeliveryMode.PERSISTENT,
+            correlation_id=message.correlation_id,
+            message_id=message.message_id,
+            timestamp=message.timestamp,
+            type=message.type,
+            app_id=message.app_id,
+        )
+        try:
+            async with asyncio.timeout(PUBLISH_TIMEOUT.total_seconds()):
+                exchanges = await self._open()
+                await own_cancellation(_publish(exchanges[DEAD_LETTER_EXCHANGE], copy, message.routing_key or ""))
+        except (AMQPError, OSError, TimeoutError) as failure:
+            raise BusAwayError(_why(failure)) from failure
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is open, as far as is known."""
+        return self._connection is not None and not self._connection.is_closed
+
+    async def keep_open(self) -> None:
+        """Connect and declare what is ours, where that is not done: what is published later finds its exchanges."""
+        try:
+            await self._open()
+        except (AMQPError, OSError, TimeoutError, BusAwayError) as error:
+            log.warning("RabbitMQ cannot be reached for publishing: %s", _why(error))
+
+    async def _open(self) -> Mapping[str, AbstractExchange]:
+        async with self._lock:
+            if not self.connected:
+                self._exchanges = {}
+                async with asyncio.timeout(PUBLISH_TIMEOUT.total_seconds()):
+                    self._connection = await aio_pika.connect(
+                        self._url, timeout=5, client_properties={"connection_name": "order-service relay"}
+                    )
+                    channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+                    channel.close_callbacks.add(self._channel_closed)
+                    self._exchanges = await own_cancellation(_declare(channel))
+            return self._exchanges
+
+    def _channel_closed(self, *_: object) -> None:
+        # a channel that the broker closed takes its connection with it: one state less to be in
+        if connection := self._connection:
+            self._connection = None
+            self._closing = asyncio.ensure_future(connection.close())
+
+    async def _drop(self) -> None:
+        """A connection that does not confirm may be half dead: the next publish gets a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                async with asyncio.timeout(1):
+                    await own_cancellation(connection.close())
+            except (AMQPError, OSError, TimeoutError, BusAwayError) as error:
+                log.debug("closing a dead connection: %s", error)
+
+
+async def _declare(channel: AbstractChannel) -> dict[str, AbstractExchange]:
+    domain = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+    dead = await channel.declare_exchange(DEAD_LETTER_EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+    queue = await channel.declare_queue(DEAD_LETTER_QUEUE, durable=True, arguments=dict(_DEAD_LETTER_ARGUMENTS))
+    await queue.bind(dead, "#")
+    return {EXCHANGE: domain, DEAD_LETTER_EXCHANGE: dead}
+
+
+async def _publish(exchange: AbstractExchange, message: aio_pika.Message, routing_key: str) -> None:
+    confirmation = await exchange.publish(message, routing_key, mandatory=True)
+    if not isinstance(confirmation, Basic.Ack):
+        raise DeliveryError(None, confirmation)
+
+
+def _message(envelope: Envelope) -> aio_pika.Message:
+    """The wire form: properties, trace context and the CloudEvents attributes in binary mode."""
+    message_id = str(envelope.message_id)
+    return aio_pika.Message(
+        envelope.body,
+        content_type="application/json",
+        delivery_mode=DeliveryMode.PERSISTENT,
+        message_id=message_id,
+        correlation_id=str(envelope.saga_id),
+        type=envelope.routing_key,
+        app_id=APP_ID,
+        timestamp=envelope.created_at,
+        headers={
+            "traceparent": envelope.traceparent,
+            "ce-specversion": "1.0",
+            "ce-id": message_id,
+            "ce-type": envelope.routing_key,
+            "ce-source": SOURCE,
+            "ce-subject": str(envelope.order_id),
+            "ce-time": instant_text(envelope.created_at),
+        },
+    )
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, DeliveryError):
+        return UNROUTABLE if error.frame.name == "Basic.Return" else "refused by the broker"
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,90 @@
+"""Connecting to PostgreSQL, and bringing its schema up to date."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config
+from pydantic_core import to_json
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+_MIGRATIONS = Path(__file__).parent.parent / "models" / "migrations"
+
+Sessions = async_sessionmaker[AsyncSession]
+
+
+def _dumps(value: Any) -> str:
+    return to_json(value).decode()
+
+
+def connect(url: str, *, connections: int, name: str) -> AsyncEngine:
+    """A pool of connections. Nothing is opened before the first use.
+
+    Every wait has an end, on both sides: a connection that hangs must not hold a message or a lock for ever.
+
+    Args:
+        url: `postgresql+asyncpg://…`.
+        connections: the most that are open at once.
+        name: what PostgreSQL shows as `application_name`.
+    """
+    return create_async_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        json_serializer=_dumps,
+        json_deserializer=json.loads,
+        connect_args={
+            "timeout": 5,
+            "command_timeout": 15,
+            "server_settings": {
+                "application_name": name,
+                "statement_timeout": "10000",
+                "lock_timeout": "5000",
+                "idle_in_transaction_session_timeout": "15000",
+                "jit": "off",
+            },
+        },
+    )
+
+
+def sessions(engine: AsyncEngine) -> Sessions:
+    """Sessions on this pool. Objects stay readable after the commit."""
+    return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False, autoflush=False)
+
+
+def alembic_config(connection: Connection | None = None) -> alembic.config.Config:
+    """Alembic's configuration, without a file of its own."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+async def migrate(engine: AsyncEngine) -> None:
+    """Bring the schema up to date. Safe with many workers at once: one does it, the others wait for it."""
+
+    def upgrade(connection: Connection) -> None:
+        alembic.command.upgrade(alembic_config(connection), "head")
+
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+
+
+async def schema_is_current(engine: AsyncEngine) -> bool:
+    """Whether the schema is the one that this code was written for."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    def heads(connection: Connection) -> bool:
+        script = ScriptDirectory.from_config(alembic_config())
+        return set(MigrationContext.configure(connection).get_current_heads()) == set(script.get_heads())
+
+    async with asyncio.timeout(5), engine.connect() as connection:
+        return await connection.run_sync(heads)

@@ -1,0 +1,282 @@
+"""The engine: gathers what arrives together into one transaction, and answers when it is committed.
+
+One transaction a message would cost more than all the rest of the work. So whatever arrives while a transaction runs
+goes into the next one; nothing waits on purpose. Order within a saga is kept. One event that PostgreSQL refuses as data
+does not sink its neighbours: such a batch is done again one by one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from saga import store, table, telemetry
+from saga.database import Sessions
+from saga.decide import Decision, Event, Outcome, Policy, Saga, Send, begin, decide
+from saga.errors import (
+    DatabaseFault,
+    DifferentContentError,
+    RefusedByDatabaseError,
+    RefusedError,
+    UnknownOrderError,
+    classify,
+)
+from saga.outbox import LEASE, Envelope, OrderFacts, enclose
+from saga.store import Stored
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 200
+"""The most events in one transaction."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between attempts while the database is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """A request for an order. The same identity gives the same order."""
+
+    identity: str
+    order_id: UUID
+    chosen: bool
+    """Whether the client chose the order's id, which then is an identity too."""
+    user_id: UUID
+    items: list[dict[str, Any]]
+    total_amount: Decimal
+    event_id: UUID | None = None
+
+    def same_content(self, order: OrderFacts) -> bool:
+        """Whether this asks for just that order."""
+        return (
+            (not self.chosen or self.order_id == order.id)
+            and self.user_id == order.user_id
+            and self.items == order.items
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The order that a request gave; `replayed` when it had been given before."""
+
+    order_id: UUID
+    saga_id: UUID
+    replayed: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Arrival:
+    work: Event | OrderRequest
+    answer: asyncio.Future[Any]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction knows and will write."""
+
+    sagas: dict[UUID, Stored] = field(default_factory=dict)
+    """By order id: as they stand after the events so far."""
+    now: datetime | None = None
+    born: set[UUID] = field(default_factory=set)
+    changed: set[UUID] = field(default_factory=set)
+    ended: set[UUID] = field(default_factory=set)
+    sends: list[tuple[Send, Stored]] = field(default_factory=list)
+    answers: dict[_Arrival, Accepted | Decision | RefusedError] = field(default_factory=dict)
+
+
+class Engine:
+    """Advances sagas. One per process; `run` must be running for anything to be answered.
+
+    Args:
+        sessions: the engine's own sessions; it uses one at a time.
+        policy: how long sagas wait and how often they ask.
+        hand_over: takes the committed messages to be published.
+    """
+
+    def __init__(self, sessions: Sessions, policy: Policy, hand_over: Callable[[list[Envelope]], None]) -> None:
+        self._sessions = sessions
+        self._policy = policy
+        self._hand_over = hand_over
+        self._waiting: list[_Arrival] = []
+        self._arrived = asyncio.Event()
+
+    async def advance(self, event: Event) -> Decision:
+        """Apply an event to its saga; returns when that is committed. While the database is away this waits.
+
+        Raises:
+            UnknownOrderError: there is no such order.
+            RefusedByDatabaseError: PostgreSQL refuses the event as data.
+        """
+        decision: Decision = await self._arrive(event)
+        telemetry.EVENTS.labels(event.signal, decision.outcome).inc()
+        return decision
+
+    async def create(self, request: OrderRequest) -> Accepted:
+        """Accept an order: order, saga and first messages are committed together (I1) when this returns.
+
+        Raises:
+            DifferentContentError: the identity or the order id was used before for something else.
+            RefusedByDatabaseError: PostgreSQL refuses the order as data.
+        """
+        accepted: Accepted = await self._arrive(request)
+        outcome = Outcome.DUPLICATE if accepted.replayed else Outcome.APPLIED
+        telemetry.EVENTS.labels("CreateOrder", outcome).inc()
+        return accepted
+
+    async def _arrive(self, work: Event | OrderRequest) -> Any:
+        arrival = _Arrival(work, asyncio.get_running_loop().create_future())
+        self._waiting.append(arrival)
+        self._arrived.set()
+        return await arrival.answer
+
+    async def run(self) -> None:
+        """Commit whatever arrives, until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                await self._commit(batch)
+
+    async def _commit(self, arrivals: list[_Arrival]) -> None:
+        """Commit these together, however often it takes. Nothing is concluded from a commit that failed: the work is
+        decided again from what is stored.
+        """
+        pause = _FIRST_PAUSE
+        # who has stopped waiting (a lost connection, an impatient client) will come again
+        while arrivals := [arrival for arrival in arrivals if not arrival.answer.done()]:
+            try:
+                async with self._sessions() as session, session.begin():
+                    batch = await self._decide(session, arrivals)
+                    envelopes = await _write(session, batch)
+            except Exception as error:
+                fault = classify(error)
+                if fault is DatabaseFault.TRANSIENT:
+                    log.warning("the database is away or busy (%s); trying again in %.1f s", _short(error), pause)
+                    telemetry.DATABASE_RETRIES.inc()
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+                    continue
+                if len(arrivals) > 1:
+                    for arrival in arrivals:
+                        await self._commit([arrival])
+                    return
+                if fault is DatabaseFault.DATA:
+                    error = RefusedByDatabaseError(f"PostgreSQL refuses it: {_short(error)}")
+                arrivals[0].answer.set_exception(error)
+                return
+            if envelopes:
+                self._hand_over(envelopes)
+            telemetry.BATCH.observe(len(arrivals))
+            _answer(batch.answers)
+            return
+
+    async def _decide(self, session: AsyncSession, arrivals: list[_Arrival]) -> _Batch:
+        batch = _Batch()
+        requests = [(one, one.work) for one in arrivals if isinstance(one.work, OrderRequest)]
+        events = [(one, one.work) for one in arrivals if isinstance(one.work, Event)]
+        if events:
+            batch.sagas, batch.now = await store.lock_sagas(session, {event.order_id for _, event in events})
+        if requests:
+            await self._accept(session, batch, requests)
+        for arrival, event in events:
+            batch.answers[arrival] = self._apply(batch, event)
+        return batch
+
+    async def _accept(
+        self, session: AsyncSession, batch: _Batch, requests: list[tuple[_Arrival, OrderRequest]]
+    ) -> None:
+        chosen = {request.order_id for _, request in requests if request.chosen}
+        known = await store.find_orders(session, chosen) if chosen else {}
+        claims = {
+            request.identity: request.order_id
+            for _, request in reversed(requests)
+            if request.order_id not in known or request.same_content(known[request.order_id].order)
+        }
+        taken: dict[str, UUID] = {}
+        if claims:
+            taken, now = await store.claim_identities(session, claims)
+            batch.now = now or batch.now
+        if taken:
+            known |= await store.find_orders(session, set(taken.values()) - known.keys())
+        for arrival, request in requests:
+            order_id = taken.get(request.identity, claims.get(request.identity, request.order_id))
+            before = batch.sagas.get(order_id) if order_id in batch.born else known.get(order_id)
+            if before is None:
+                batch.answers[arrival] = self._give_birth(batch, request)
+            elif request.same_content(before.order):
+                batch.answers[arrival] = Accepted(order_id, before.saga.id, replayed=True)
+            else:
+                batch.answers[arrival] = DifferentContentError(
+                    f"order id {order_id}" if request.order_id == order_id else request.identity
+                )
+
+    def _give_birth(self, batch: _Batch, request: OrderRequest) -> Accepted:
+        assert batch.now is not None, "whoever claims an identity reads the clock"
+        decision = begin(uuid4(), request.order_id, batch.now, self._policy, table.VERSION)
+        order = OrderFacts(
+            request.order_id, request.user_id, request.items, request.total_amount, causation_id=request.event_id
+        )
+        stored = Stored(decision.saga, order, telemetry.new_traceparent())
+        batch.sagas[order.id] = stored
+        batch.born.add(order.id)
+        batch.sends += [(send, stored) for send in decision.sends]
+        return Accepted(order.id, decision.saga.id, replayed=False)
+
+    def _apply(self, batch: _Batch, event: Event) -> Decision | RefusedError:
+        stored = batch.sagas.get(event.order_id)
+        if stored is None:
+            return UnknownOrderError(event.order_id)
+        assert batch.now is not None, "whoever locks a saga reads the clock"
+        decision = decide(stored.saga, event, batch.now, self._policy)
+        if decision.saga is not stored.saga:
+            after = Stored(decision.saga, stored.order, stored.traceparent)
+            batch.sagas[event.order_id] = after
+            batch.changed.add(event.order_id)
+            batch.sends += [(send, after) for send in decision.sends]
+            if decision.saga.completed_at and not stored.saga.completed_at:
+                batch.ended.add(event.order_id)
+        return decision
+
+
+async def _write(session: AsyncSession, batch: _Batch) -> list[Envelope]:
+    """One write per table."""
+    if batch.born:
+        await store.insert_sagas(session, [batch.sagas[order_id] for order_id in sorted(batch.born)])
+    if changed := _sagas(batch, batch.changed - batch.born):
+        await store.update_sagas(session, changed)
+    if ended := _sagas(batch, batch.ended - batch.born):
+        await store.end_orders(session, ended)
+    if not batch.sends:
+        return []
+    assert batch.now is not None, "what sends has been decided, and that takes a clock"
+    lease_until = batch.now + LEASE
+    envelopes = [
+        enclose(send, stored.saga, stored.order, stored.traceparent, batch.now, lease_until)
+        for send, stored in batch.sends
+    ]
+    await store.enqueue(session, envelopes)
+    return envelopes
+
+
+def _sagas(batch: _Batch, order_ids: Iterable[UUID]) -> list[Saga]:
+    return [batch.sagas[order_id].saga for order_id in order_ids]
+
+
+def _answer(answers: dict[_Arrival, Accepted | Decision | RefusedError]) -> None:
+    for arrival, answer in answers.items():
+        if arrival.answer.done():
+            continue
+        if isinstance(answer, RefusedError):
+            arrival.answer.set_exception(answer)
+        else:
+            arrival.answer.set_result(answer)
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

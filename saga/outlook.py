@@ -1,0 +1,58 @@
+"""What lies ahead of a saga, for people: what it waits for, what follows if nothing comes, what is still to do.
+
+Pure, and without rules of its own: `decide` is asked what it would do, and nothing of its answer is carried out.
+"""
+
+from typing import TypedDict
+
+from models.messages import REPLIES, instant_text
+from models.states import Command, Timer
+from saga.cells import REPLY_MODELS, Signal
+from saga.decide import Event, Policy, Saga, decide
+
+_WHEN_DUE = {Timer.REPLY: Signal.TIMED_OUT, Timer.RETRY: Signal.RETRY_DUE, Timer.REASK: Signal.REASK_DUE}
+"""What happens to a saga when its timer runs out."""
+_SUCCESS: dict[Command, Signal] = {model.answers: signal for signal, model in REPLY_MODELS.items() if model.success}
+
+# `for` is no name that Python lets a class have
+Waiting = TypedDict("Waiting", {"for": list[str], "attempt": int, "attempts": int, "until": str | None, "then": str})
+
+
+def waiting(saga: Saga, policy: Policy) -> Waiting | None:
+    """What the saga waits for: the two answers to its open command, until when, and what happens then.
+
+    Returns:
+        None where no command is open; `until` is None where only a reply or a person moves it on.
+    """
+    command = saga.position.open_command
+    if command is None:
+        return None
+    return {
+        "for": [reply.__name__ for reply in REPLIES if reply.answers is command],
+        "attempt": saga.attempt,
+        "attempts": policy.retry_attempts + 1,
+        "until": instant_text(saga.due_at) if saga.due_at else None,
+        "then": _then(saga, policy),
+    }
+
+
+def remaining_steps(saga: Saga) -> list[str]:
+    """The commands that follow the open one if everything succeeds from here on, in their order."""
+    steps: list[str] = []
+    while command := saga.position.open_command:
+        saga = decide(saga, Event(_SUCCESS[command], saga.order_id), saga.updated_at, Policy()).saga
+        if saga.position.open_command:
+            steps.append(saga.position.open_command)
+    return steps
+
+
+def _then(saga: Saga, policy: Policy) -> str:
+    """What the timer will bring, in words."""
+    if saga.timer is None or saga.due_at is None:
+        return "wait for a reply or an operator"
+    after = decide(saga, Event(_WHEN_DUE[saga.timer], saga.order_id), saga.due_at, policy).saga
+    if after.parked and not saga.parked:
+        return "park it and tell an operator"
+    if after.position is saga.position:
+        return f"send {after.position.open_command} again"
+    return f"send {after.position.open_command}"

@@ -1,0 +1,133 @@
+"""The relay: from the outbox to the bus. It decides nothing.
+
+After a commit the messages are handed over in memory, published together, and their rows deleted together when the
+broker has confirmed them. The memory is only a short cut; the table is the truth. What a crash, an outage or a missing
+queue left there is claimed, by any worker, once its lease has run out.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID
+
+from saga import store, telemetry
+from saga.bus import PUBLISH_TIMEOUT, UNROUTABLE, Bus
+from saga.database import Sessions
+from saga.errors import DatabaseFault, classify
+from saga.outbox import LEASE, Envelope
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 500
+SWEEP_EVERY = timedelta(seconds=1)
+"""How often the table is read for what was left behind."""
+TRY_AGAIN_AFTER = timedelta(seconds=2)
+"""When a message that could not be published is tried again."""
+STAND_BY_FOR = timedelta(minutes=10)
+"""How long the others wait of which no queue takes the first: as soon as one gets through, they all follow, so that
+trying costs the same however many have gathered."""
+_STALE_AFTER = LEASE - 2 * PUBLISH_TIMEOUT
+"""A message that waited in memory for longer is left to its row: somebody else may claim that soon, and one message
+must never be in flight twice."""
+
+
+class Relay:
+    """Publishes committed messages. `run` must be running.
+
+    Args:
+        sessions: the relay's own sessions; it uses one at a time.
+        bus: the publishing side of RabbitMQ.
+    """
+
+    def __init__(self, sessions: Sessions, bus: Bus) -> None:
+        self._sessions = sessions
+        self._bus = bus
+        self._waiting: list[tuple[float, Envelope]] = []
+        self._arrived = asyncio.Event()
+
+    def hand_over(self, envelopes: list[Envelope]) -> None:
+        """Take messages whose transaction was committed just now."""
+        stale_at = asyncio.get_running_loop().time() + _STALE_AFTER.total_seconds()
+        self._waiting += [(stale_at, envelope) for envelope in envelopes]
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Publish whatever is handed over, and now and then what was left behind, until cancelled."""
+        loop = asyncio.get_running_loop()
+        sweep_at = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout_at(sweep_at):
+                    await self._arrived.wait()
+            except TimeoutError:
+                await self._bus.keep_open()
+                await self._sweep()
+                sweep_at = loop.time() + SWEEP_EVERY.total_seconds()
+            self._arrived.clear()
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                await self._publish([envelope for stale_at, envelope in batch if loop.time() < stale_at])
+
+    async def _sweep(self) -> None:
+        left_behind = True
+        while left_behind:
+            try:
+                async with self._sessions() as session, session.begin():
+                    claimed = await store.claim_overdue(session, LEASE, MAX_BATCH)
+            except Exception as error:
+                if classify(error) is not DatabaseFault.TRANSIENT:
+                    raise
+                log.debug("the outbox cannot be read for now: %s", error)
+                return
+            await self._publish(claimed)
+            left_behind = len(claimed) == MAX_BATCH
+
+    async def _publish(self, envelopes: list[Envelope]) -> None:
+        """Publish these and delete what was confirmed; let go of the others."""
+        for batch in _rounds(envelopes):
+            failures = await self._bus.publish(batch)
+            published = [envelope for envelope in batch if envelope.id not in failures]
+            failed = [(envelope, failures[envelope.id]) for envelope in batch if envelope.id in failures]
+            try:
+                await self._settle(published, failed)
+            except Exception as error:
+                if classify(error) is not DatabaseFault.TRANSIENT:
+                    raise
+                log.warning("published, but the rows stay and will be published again: %s", error)
+            for envelope in published:
+                telemetry.PUBLISHED.labels(envelope.routing_key).inc()
+            for (key, why), count in Counter((envelope.routing_key, why) for envelope, why in failed).items():
+                telemetry.UNPUBLISHED.labels(key, why.split(":")[0]).inc(count)
+                log.warning("%d x %s could not be published (%s); trying again", count, key, why)
+
+    async def _settle(self, published: list[Envelope], failed: list[tuple[Envelope, str]]) -> None:
+        waits: list[tuple[UUID, str, timedelta]] = []
+        tried: set[str] = set()
+        for envelope, why in failed:
+            stands_by = why == UNROUTABLE and envelope.routing_key in tried
+            waits.append((envelope.id, why, STAND_BY_FOR if stands_by else TRY_AGAIN_AFTER))
+            tried.add(envelope.routing_key)
+        heard = {envelope.routing_key for envelope in published if envelope.last_error == UNROUTABLE}
+        async with self._sessions() as session, session.begin():
+            if published:
+                await store.remove_published(session, [envelope.id for envelope in published])
+            if waits:
+                await store.postpone(session, waits)
+            if heard:
+                await store.bring_forward(session, heard, UNROUTABLE)
+
+
+def _rounds(envelopes: list[Envelope]) -> Iterator[list[Envelope]]:
+    """Spread these so that no message is in flight twice at once: a return is matched by the message's id."""
+    while envelopes:
+        first: dict[object, Envelope] = {}
+        later: list[Envelope] = []
+        for envelope in envelopes:
+            if envelope.message_id in first:
+                later.append(envelope)
+            else:
+                first[envelope.message_id] = envelope
+        yield list(first.values())
+        envelopes = later

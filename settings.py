@@ -1,0 +1,155 @@
+"""The service's settings: read once from the environment, `.env`, or `*_FILE` for secrets. Opens nothing.
+
+A wrong value stops the start with one line that names the variable.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from saga.decide import Policy
+from saga.errors import ConfigurationError
+
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """What can be set, with the defaults of the contract."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = None
+    rabbitmq_url: SecretStr | None = None
+    rabbitmq_host: str | None = None
+    rabbitmq_port: int = Field(default=5672, ge=1, le=65535)
+    rabbitmq_user: str = "guest"
+    rabbitmq_password: SecretStr = SecretStr("guest")
+    rabbitmq_vhost: str = "/"
+    saga_timeout_seconds: Seconds = Field(default=300, gt=0, le=31_536_000)
+    saga_step_timeout_seconds: Seconds = Field(default=30, gt=0, le=86_400)
+    saga_retry_attempts: int = Field(default=3, ge=0, le=20)
+    saga_retry_delay_seconds: Seconds = Field(default=5, gt=0, le=3_600)
+    saga_reask_seconds: Seconds = Field(default=300, ge=0, le=31_536_000)
+    auto_migrate: bool = True
+
+    @field_validator("database_url")
+    @classmethod
+    def _with_driver(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
+        scheme, separator, rest = url.get_secret_value().partition("://")
+        if not separator or scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
+            raise ValueError("must begin with postgresql+asyncpg:// or postgresql://")
+        return SecretStr(f"postgresql+asyncpg://{rest}")
+
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _amqp(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("amqp://", "amqps://")):
+            raise ValueError("must begin with amqp:// or amqps://")
+        return url
+
+    @model_validator(mode="after")
+    def _one_way_to_rabbitmq(self) -> Self:
+        if self.rabbitmq_url and self.rabbitmq_host:
+            raise ValueError("set RABBITMQ_URL or RABBITMQ_HOST, not both")
+        return self
+
+    @property
+    def amqp_url(self) -> str | None:
+        """Where RabbitMQ is; None where nothing says so."""
+        if self.rabbitmq_url:
+            return self.rabbitmq_url.get_secret_value()
+        if not self.rabbitmq_host:
+            return None
+        password = quote(self.rabbitmq_password.get_secret_value(), safe="")
+        vhost = quote(self.rabbitmq_vhost, safe="")
+        return (
+            f"amqp://{quote(self.rabbitmq_user, safe='')}:{password}@{self.rabbitmq_host}:{self.rabbitmq_port}/{vhost}"
+        )
+
+    def require_addresses(self) -> None:
+        """Nothing works without a database and a broker.
+
+        Raises:
+            ConfigurationError: one of the two is not named.
+        """
+        if self.database_url is None:
+            raise ConfigurationError(
+                "DATABASE_URL is not set: give it postgresql+asyncpg://user:password@host/database"
+            )
+        if self.amqp_url is None:
+            raise ConfigurationError("RABBITMQ_URL is not set: give it amqp://user:password@host:5672/vhost")
+
+    @property
+    def database_dsn(self) -> str:
+        """Where the database is; a place that does not exist where nothing says so, since contracts need none."""
+        return self.database_url.get_secret_value() if self.database_url else "postgresql+asyncpg://nowhere.invalid/"
+
+    @property
+    def amqp_dsn(self) -> str:
+        """Where RabbitMQ is; a place that does not exist where nothing says so, since contracts need none."""
+        return self.amqp_url or "amqp://nowhere.invalid/"
+
+    @property
+    def policy(self) -> Policy:
+        """How long a saga waits, how often it asks."""
+        return Policy(
+            step_timeout=timedelta(seconds=self.saga_step_timeout_seconds),
+            retry_attempts=self.saga_retry_attempts,
+            retry_delay=timedelta(seconds=self.saga_retry_delay_seconds),
+            reask=timedelta(seconds=self.saga_reask_seconds) if self.saga_reask_seconds else None,
+            saga_timeout=timedelta(seconds=self.saga_timeout_seconds),
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over `*_FILE`, and that over `.env`."""
+        return init_settings, env_settings, _FilesNamedByTheEnvironment(settings_cls), dotenv_settings
+
+
+class _FilesNamedByTheEnvironment(PydanticBaseSettingsSource):
+    """`NAME_FILE=/run/secrets/x` gives NAME the content of that file."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = f"{field_name.upper()}_FILE"
+        path = os.environ.get(variable)
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except OSError as error:
+            raise ConfigurationError(f"{variable}: {path} cannot be read: {error.strerror}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigurationError: a value is wrong; the message is one line and names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = (
+            f"{str(one['loc'][0]).upper() if one['loc'] else 'settings'}: {one['msg'].removeprefix('Value error, ')}"
+            for one in error.errors(include_input=False)
+        )
+        raise ConfigurationError("; ".join(wrong)) from error

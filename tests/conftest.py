@@ -1,0 +1,72 @@
+"""The servers of the session and, for every test, a database and a virtual host of its own."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from local.broker import RabbitMQ
+from local.host import temporary_home
+from local.postgres import PrivatePostgres
+from local.rabbitmq import rabbitmq as find_rabbitmq
+from saga.database import connect, migrate
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """Where the servers of this session keep their data."""
+    with temporary_home() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres(home: Path) -> Iterator[PrivatePostgres]:
+    """A running PostgreSQL."""
+    with PrivatePostgres(home / "postgres", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(home: Path) -> Iterator[RabbitMQ]:
+    """A running RabbitMQ."""
+    with find_rabbitmq(home / "rabbitmq", say=print) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PrivatePostgres) -> Iterator[str]:
+    """The address of an empty database."""
+    name = f"test_{uuid4().hex}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def template(postgres: PrivatePostgres) -> str:
+    """The name of a database with the service's schema, to be copied."""
+
+    async def prepare(url: str) -> None:
+        engine = connect(url, connections=1, name="tests")
+        await migrate(engine)
+        await engine.dispose()
+
+    asyncio.run(prepare(postgres.create_database("template_orders")))
+    return "template_orders"
+
+
+@pytest.fixture
+def migrated(postgres: PrivatePostgres, template: str) -> Iterator[str]:
+    """The address of a database with the service's schema and nothing in it."""
+    name = f"test_{uuid4().hex}"
+    yield postgres.create_database(name, template=template)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def vhost(rabbitmq: RabbitMQ) -> Iterator[str]:
+    """The address of an empty virtual host."""
+    name = f"test-{uuid4().hex}"
+    yield rabbitmq.create_vhost(name)
+    rabbitmq.delete_vhost(name)

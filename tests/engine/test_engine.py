@@ -1,0 +1,281 @@
+"""The engine on a real PostgreSQL: group commit, order, identity, and events that the database refuses."""
+
+import asyncio
+import json
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+
+from models.states import Position
+from saga.cells import Signal
+from saga.decide import Decision, Outcome
+from saga.engine import MAX_BATCH, Accepted, Engine
+from saga.errors import DifferentContentError, RefusedByDatabaseError, UnknownOrderError
+from saga.outbox import Envelope
+from tests.engine.conftest import Database, order_request, reply, running_engine
+
+HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
+
+
+async def test_order_saga_identity_and_first_messages_are_committed_together(
+    engine: Engine, database: Database, published: list[Envelope], statements: list[str]
+) -> None:
+    request = order_request("1299.99", 2)
+    accepted = await engine.create(request)
+
+    assert statements.count("COMMIT") == 1
+    [order] = await database.rows("SELECT * FROM orders")
+    assert (order["id"], order["user_id"], order["status"]) == (accepted.order_id, request.user_id, "Pending")
+    assert (order["items"], order["total_amount"]) == (request.items, Decimal("2599.98"))
+    [saga] = await database.rows("SELECT * FROM order_sagas")
+    assert (saga["id"], saga["order_id"], saga["status"]) == (accepted.saga_id, accepted.order_id, "Started")
+    assert (saga["timer"], saga["sent"]) == ("reply", {"ValidateInventory": 1})
+    [identity] = await database.rows("SELECT * FROM request_identities")
+    assert (identity["key"], identity["order_id"]) == (request.identity, accepted.order_id)
+    rows = await database.rows("SELECT id, routing_key FROM outbox")
+    assert {row["id"] for row in rows} == {envelope.id for envelope in published}
+    assert sorted(row["routing_key"] for row in rows) == ["domain.order.OrderCreated", "domain.order.ValidateInventory"]
+
+
+async def test_what_arrives_together_goes_into_one_transaction_with_one_write_per_table(
+    engine: Engine, database: Database, statements: list[str]
+) -> None:
+    accepted = await asyncio.gather(*(engine.create(order_request()) for _ in range(50)))
+    assert statements.count("COMMIT") == 1
+    statements.clear()
+
+    await asyncio.gather(*(engine.advance(reply(Signal.INVENTORY_VALIDATED, one.order_id)) for one in accepted))
+    assert [sql.split()[0] for sql in statements] == ["SELECT", "UPDATE", "INSERT", "COMMIT"]
+    assert await database.value("SELECT count(*) FROM order_sagas WHERE current_step = 'ReserveInventory'") == 50
+
+
+async def test_a_batch_has_a_largest_size(engine: Engine, statements: list[str]) -> None:
+    await asyncio.gather(*(engine.create(order_request()) for _ in range(MAX_BATCH + 1)))
+    assert statements.count("COMMIT") == 2
+
+
+async def test_events_of_one_saga_that_arrive_together_are_applied_in_their_order(
+    engine: Engine, database: Database, published: list[Envelope], statements: list[str]
+) -> None:
+    accepted = await engine.create(order_request())
+    statements.clear()
+    await asyncio.gather(*(engine.advance(reply(signal, accepted.order_id)) for signal in HAPPY))
+
+    assert statements.count("COMMIT") == 1
+    [saga] = await database.rows("SELECT * FROM order_sagas")
+    assert (saga["status"], saga["due_at"], saga["open_command"]) == ("Completed", None, None)
+    assert [entry["message"] for entry in saga["history"]] == [
+        "Inventory validated",
+        "Inventory reserved",
+        "Payment processed",
+    ]
+    assert await database.value("SELECT status FROM orders") == "Confirmed"
+    assert [envelope.routing_key.removeprefix("domain.order.") for envelope in published] == [
+        "OrderCreated",
+        "ValidateInventory",
+        "ReserveInventory",
+        "ProcessPayment",
+        "OrderCompleted",
+    ]
+
+
+async def test_an_order_and_its_first_events_may_arrive_together(engine: Engine, database: Database) -> None:
+    request = order_request(chosen=True)
+    await asyncio.gather(
+        engine.create(request),
+        engine.advance(reply(Signal.CANCEL, request.order_id, words="changed my mind")),
+    )
+    [row] = await database.rows(
+        "SELECT o.status AS order_status, s.status, s.history FROM orders o JOIN order_sagas s ON s.order_id = o.id"
+    )
+    assert (row["order_status"], row["status"]) == ("Failed", "Failed")
+    assert row["history"][0]["status"] == "Cancelled"
+
+
+async def test_one_event_that_postgresql_refuses_does_not_sink_its_neighbours(
+    engine: Engine, database: Database
+) -> None:
+    accepted = await asyncio.gather(*(engine.create(order_request()) for _ in range(5)))
+    words = [None, None, "a\x00b", None, None]
+    answers = await asyncio.gather(
+        *(
+            engine.advance(reply(Signal.INVENTORY_VALIDATED, one.order_id, words=said))
+            for one, said in zip(accepted, words, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    assert isinstance(answers[2], RefusedByDatabaseError)
+    assert all(isinstance(answer, Decision) for index, answer in enumerate(answers) if index != 2)
+    moved = await database.rows("SELECT order_id FROM order_sagas WHERE status = 'InProgress'")
+    assert {row["order_id"] for row in moved} == {one.order_id for one in accepted} - {accepted[2].order_id}
+
+
+async def test_a_reply_for_an_unknown_order_is_refused_and_its_neighbours_are_not(
+    engine: Engine, database: Database
+) -> None:
+    accepted = await engine.create(order_request())
+    known, unknown = await asyncio.gather(
+        engine.advance(reply(Signal.INVENTORY_VALIDATED, accepted.order_id)),
+        engine.advance(reply(Signal.INVENTORY_VALIDATED, uuid4())),
+        return_exceptions=True,
+    )
+    assert isinstance(known, Decision)
+    assert known.outcome is Outcome.APPLIED
+    assert isinstance(unknown, UnknownOrderError)
+
+
+async def test_a_duplicate_changes_nothing(engine: Engine, database: Database, published: list[Envelope]) -> None:
+    accepted = await engine.create(order_request())
+    answer = reply(Signal.INVENTORY_VALIDATED, accepted.order_id)
+    await engine.advance(answer)
+    before = await database.rows("SELECT * FROM order_sagas")
+    sent = len(published)
+    assert (await engine.advance(answer)).outcome is Outcome.DUPLICATE
+    assert await database.rows("SELECT * FROM order_sagas") == before
+    assert len(published) == sent
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_the_same_identity_gives_the_same_order(engine: Engine, database: Database, together: bool) -> None:
+    request = order_request()
+    again = order_request(
+        identity=request.identity, user_id=request.user_id, items=request.items, total_amount=request.total_amount
+    )
+    if together:
+        first, second = await asyncio.gather(engine.create(request), engine.create(again))
+    else:
+        first, second = await engine.create(request), await engine.create(again)
+    assert (first.replayed, second) == (False, Accepted(first.order_id, first.saga_id, replayed=True))
+    assert await database.value("SELECT count(*) FROM orders") == 1
+    assert await database.value("SELECT count(*) FROM outbox") == 2
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_the_same_chosen_order_id_gives_the_same_order(
+    engine: Engine, database: Database, together: bool
+) -> None:
+    request = order_request(chosen=True)
+    again = order_request(
+        order_id=request.order_id,
+        chosen=True,
+        user_id=request.user_id,
+        items=request.items,
+        total_amount=request.total_amount,
+    )
+    if together:
+        first, second = await asyncio.gather(engine.create(request), engine.create(again))
+    else:
+        first, second = await engine.create(request), await engine.create(again)
+    assert (first.replayed, second.replayed) == (False, True)
+    assert second.order_id == first.order_id == request.order_id
+    assert await database.value("SELECT count(*) FROM orders") == 1
+    # both identities are remembered
+    assert await database.value("SELECT count(*) FROM request_identities") == 2
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("same", ["identity", "order_id"])
+async def test_different_content_under_the_same_identity_changes_nothing(
+    engine: Engine, database: Database, same: str, together: bool
+) -> None:
+    request = order_request(chosen=same == "order_id")
+    other = order_request(chosen=same == "order_id", **{same: getattr(request, same)})
+    if together:
+        _, refused = await asyncio.gather(engine.create(request), engine.create(other), return_exceptions=True)
+        assert isinstance(refused, DifferentContentError)
+    else:
+        await engine.create(request)
+        with pytest.raises(DifferentContentError):
+            await engine.create(other)
+    [order] = await database.rows("SELECT * FROM orders")
+    assert order["items"] == request.items
+    assert await database.value("SELECT count(*) FROM outbox") == 2
+
+
+async def test_many_copies_of_a_reply_at_several_workers_move_the_saga_once(
+    migrated: str, database: Database
+) -> None:
+    published: list[Envelope] = []
+    async with (
+        running_engine(migrated, published) as one,
+        running_engine(migrated, published) as two,
+        running_engine(migrated, published) as three,
+    ):
+        accepted = await asyncio.gather(*(one.create(order_request()) for _ in range(20)))
+        for signal in HAPPY:
+            answers = [reply(signal, order.order_id) for order in accepted]
+            decisions = await asyncio.gather(
+                *(worker.advance(answer) for answer in answers for worker in (one, two, three))
+            )
+            applied = [decision for decision in decisions if decision.outcome is Outcome.APPLIED]
+            assert len(applied) == 20
+    assert await database.value("SELECT count(*) FROM order_sagas WHERE status = 'Completed'") == 20
+    assert len(published) == 20 * 5
+    assert await database.value("SELECT max(jsonb_array_length(history)) FROM order_sagas") == 3
+
+
+async def test_the_same_request_at_several_workers_gives_one_order(migrated: str, database: Database) -> None:
+    published: list[Envelope] = []
+    async with running_engine(migrated, published) as one, running_engine(migrated, published) as two:
+        requests = [order_request(chosen=bool(index % 2)) for index in range(20)]
+        given = await asyncio.gather(
+            *(one.create(request) for request in requests), *(two.create(request) for request in reversed(requests))
+        )
+    assert sum(not accepted.replayed for accepted in given) == 20
+    assert await database.value("SELECT count(*) FROM orders") == 20
+    assert len(published) == 40
+
+
+async def test_the_engine_goes_on_when_its_connection_was_cut(engine: Engine, database: Database) -> None:
+    accepted = await engine.create(order_request())
+    cut = await database.value(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'engine under test'"
+    )
+    assert cut == 1
+    decision = await engine.advance(reply(Signal.INVENTORY_VALIDATED, accepted.order_id))
+    assert decision.saga.position is Position.RESERVING
+
+
+async def test_who_has_stopped_waiting_is_not_served(engine: Engine, database: Database) -> None:
+    waiting = asyncio.create_task(engine.create(order_request()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await engine.create(order_request())
+    assert await database.value("SELECT count(*) FROM orders") == 1
+
+
+async def test_what_leaves_is_what_the_contract_says(engine: Engine, published: list[Envelope]) -> None:
+    request = order_request("10.50", 3, event_id=uuid4())
+    accepted = await engine.create(request)
+    await engine.advance(reply(Signal.INVENTORY_VALIDATED, accepted.order_id))
+    await engine.advance(reply(Signal.INVENTORY_RESERVED, accepted.order_id))
+    await engine.advance(reply(Signal.PAYMENT_FAILED, accepted.order_id, words="card declined"))
+    await engine.advance(reply(Signal.INVENTORY_RELEASED, accepted.order_id))
+
+    bodies = {one.routing_key.removeprefix("domain.order."): json.loads(one.body) for one in published}
+    common = {"orderId": str(accepted.order_id), "sagaId": str(accepted.saga_id)}
+    for envelope, body in zip(published, bodies.values(), strict=True):
+        assert body.pop("eventId") == str(envelope.message_id)
+        assert body.pop("occurredAt").endswith("Z")
+        assert body | common == body
+        del body["orderId"], body["sagaId"]
+    user, items = str(request.user_id), request.items
+    assert bodies == {
+        "OrderCreated": {
+            "userId": user,
+            "items": items,
+            "totalAmount": "31.50",
+            "causationId": str(request.event_id),
+        },
+        "ValidateInventory": {"attempt": 1, "items": items},
+        "ReserveInventory": {"attempt": 1, "items": items},
+        "ProcessPayment": {"attempt": 1, "userId": user, "totalAmount": "31.50"},
+        "ReleaseInventory": {"attempt": 1, "items": items},
+        "OrderFailed": {
+            "userId": user,
+            "reason": "card declined",
+            "failedStep": "ProcessPayment",
+            "compensated": True,
+        },
+    }

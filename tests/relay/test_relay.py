@@ -1,0 +1,139 @@
+"""The relay on a real PostgreSQL and a real RabbitMQ."""
+
+import asyncio
+import json
+
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from models.messages import instant_text
+from saga.bus import DEAD_LETTER_QUEUE, UNROUTABLE, Bus
+from saga.outbox import DEAD_LETTER_EXCHANGE
+from saga.relay import Relay
+from tests.relay.conftest import Listener, Outbox, envelope, lease_over, running_relay
+
+
+async def test_a_message_leaves_with_all_that_the_contract_says(
+    relay: Relay, outbox: Outbox, listener: Listener
+) -> None:
+    await listener.bind("domain.order.#")
+    sent = envelope("domain.order.ReserveInventory")
+    await outbox.write(sent)
+    relay.hand_over([sent])
+
+    got = await listener.next()
+    assert (got.body, got.routing_key, got.exchange) == (sent.body, sent.routing_key, "domain")
+    assert (got.message_id, got.correlation_id) == (str(sent.message_id), str(sent.saga_id))
+    assert (got.type, got.app_id, got.content_type) == (sent.routing_key, "order-service", "application/json")
+    assert got.delivery_mode == 2
+    assert got.timestamp == sent.created_at.replace(microsecond=0)
+    assert got.headers == {
+        "traceparent": sent.traceparent,
+        "ce-specversion": "1.0",
+        "ce-id": str(sent.message_id),
+        "ce-type": sent.routing_key,
+        "ce-source": "/order-service",
+        "ce-subject": str(sent.order_id),
+        "ce-time": instant_text(sent.created_at),
+    }
+    await outbox.until_empty()
+
+
+async def test_many_messages_leave_in_their_order(relay: Relay, outbox: Outbox, listener: Listener) -> None:
+    await listener.bind("domain.order.#")
+    sent = [envelope(body=json.dumps({"number": number}).encode()) for number in range(200)]
+    await outbox.write(*sent)
+    relay.hand_over(sent)
+    assert [(await listener.next()).body for _ in sent] == [one.body for one in sent]
+    await outbox.until_empty()
+
+
+async def test_an_unroutable_message_stays_is_counted_and_leaves_when_its_queue_appears(
+    relay: Relay, outbox: Outbox, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "domain.order.ValidateInventory"
+    labels = {"key": key, "why": "unroutable"}
+    before = REGISTRY.get_sample_value("order_service_unpublished_total", labels) or 0
+    sent = [envelope(key) for _ in range(20)]
+    await outbox.write(*sent)
+    relay.hand_over(sent)
+
+    async with asyncio.timeout(10):
+        while [row["last_error"] for row in await outbox.rows()] != [UNROUTABLE] * 20:
+            await asyncio.sleep(0.02)
+    assert (REGISTRY.get_sample_value("order_service_unpublished_total", labels) or 0) >= before + 20
+    assert f"20 x {key} could not be published" in caplog.text
+
+    await listener.bind(key)
+    got = {(await listener.next()).message_id for _ in sent}
+    assert got == {str(one.message_id) for one in sent}
+    await outbox.until_empty()
+
+
+async def test_what_a_crash_left_behind_is_claimed_by_any_worker_when_its_lease_is_over(
+    outbox: Outbox, listener: Listener, pool: AsyncEngine, vhost: str
+) -> None:
+    await listener.bind("domain.order.#")
+    left, leased = envelope(lease_until=lease_over()), envelope()
+    await outbox.write(left, leased)
+    async with running_relay(pool, vhost), running_relay(pool, vhost):
+        assert (await listener.next()).message_id == str(left.message_id)
+        async with asyncio.timeout(10):
+            while len(await outbox.rows()) != 1:
+                await asyncio.sleep(0.02)
+    assert [row["id"] for row in await outbox.rows()] == [leased.id]
+    assert listener.messages.empty()
+
+
+async def test_two_workers_publish_what_was_left_behind_once(
+    outbox: Outbox, listener: Listener, pool: AsyncEngine, vhost: str
+) -> None:
+    await listener.bind("domain.order.#")
+    left = [envelope(lease_until=lease_over()) for _ in range(700)]
+    await outbox.write(*left)
+    async with running_relay(pool, vhost), running_relay(pool, vhost):
+        got = [(await listener.next()).message_id for _ in left]
+        await outbox.until_empty()
+    assert sorted(filter(None, got)) == sorted(str(one.message_id) for one in left)
+    assert listener.messages.empty()
+
+
+async def test_without_a_broker_the_rows_stay_and_leave_later(
+    outbox: Outbox, listener: Listener, pool: AsyncEngine, vhost: str
+) -> None:
+    sent = envelope()
+    await outbox.write(sent)
+    nowhere = Bus("amqp://guest:guest@127.0.0.1:9/")
+    failures = await nowhere.publish([sent])
+    assert list(failures) == [sent.id]
+    async with running_relay(pool, "amqp://guest:guest@127.0.0.1:9/") as relay:
+        relay.hand_over([sent])
+        async with asyncio.timeout(10):
+            while not (await outbox.rows())[0]["last_error"]:
+                await asyncio.sleep(0.02)
+    await listener.bind("domain.order.#")
+    async with running_relay(pool, vhost):
+        assert (await listener.next()).message_id == str(sent.message_id)
+        await outbox.until_empty()
+
+
+async def test_one_message_is_never_in_flight_twice(outbox: Outbox, listener: Listener, relay: Relay) -> None:
+    """A return is matched by the message's id: two copies at once would be taken for each other."""
+    first = envelope("domain.order.ReserveInventory", body=b'{"attempt": 1}')
+    again = envelope("domain.order.ReserveInventory", body=b'{"attempt": 2}', message_id=first.message_id)
+    await listener.bind("domain.order.#")
+    await outbox.write(first, again)
+    relay.hand_over([first, again])
+    assert [(await listener.next()).body for _ in range(2)] == [first.body, again.body]
+    await outbox.until_empty()
+
+
+async def test_a_copy_for_the_dead_letters_goes_there(outbox: Outbox, listener: Listener, relay: Relay) -> None:
+    copy = envelope("domain.order.ValidateInventory", exchange=DEAD_LETTER_EXCHANGE)
+    await outbox.write(copy)
+    relay.hand_over([copy])
+    await outbox.until_empty()
+    await listener.listen_to(DEAD_LETTER_QUEUE)
+    got = await listener.next()
+    assert (got.exchange, got.routing_key, got.body) == (DEAD_LETTER_EXCHANGE, copy.routing_key, copy.body)
