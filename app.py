@@ -25,7 +25,7 @@ from saga.engine import Engine
 from saga.errors import ConfigurationError, DatabaseFault, classify
 from saga.readiness import unready
 from saga.relay import Relay
-from saga.supervise import supervised
+from saga.supervise import supervised, upon_stop_signal
 from settings import Settings, load
 
 log = logging.getLogger("order-service")
@@ -67,7 +67,6 @@ def compose(settings: Settings) -> Service:
         apply_types=False,
         logger=None,
         middlewares=[settlement(bus)],
-        client_properties={"connection_name": "order-service consumers"},
     )
     order_requests(broker, engine)
     participant_replies(broker, engine)
@@ -88,6 +87,8 @@ def compose(settings: Settings) -> Service:
             stack.push_async_callback(bus.close)
             await stack.enter_async_context(supervised("relay", relay.run))
             await stack.enter_async_context(supervised("engine", advance))
+            # a client that waits must not keep the service from stopping
+            stack.enter_context(upon_stop_signal(watch.close))
             yield
 
     contract = Contract()
@@ -118,6 +119,7 @@ async def _migrate_when_reachable(database: Any) -> None:
 
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+logging.getLogger("alembic").setLevel(logging.WARNING)
 try:
     app = compose(load())
 except ConfigurationError as error:

@@ -13,8 +13,11 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from saga.decide import Policy
 from saga.errors import ConfigurationError
+from saga.values import Policy
+
+_HEARTBEAT = "heartbeat=10"
+"""A broker that is silent for twice as long is gone; the client library's own minute is long for somebody who waits."""
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -65,7 +68,8 @@ class Settings(BaseSettings):
     def amqp_url(self) -> str | None:
         """Where RabbitMQ is; None where nothing says so."""
         if self.rabbitmq_url:
-            return self.rabbitmq_url.get_secret_value()
+            url = self.rabbitmq_url.get_secret_value()
+            return url if "heartbeat=" in url else f"{url}{'&' if '?' in url else '?'}{_HEARTBEAT}"
         if not self.rabbitmq_host:
             return None
         password = quote(self.rabbitmq_password.get_secret_value(), safe="")
@@ -115,7 +119,7 @@ class Settings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - its form
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over `*_FILE`, and that over `.env`."""
         return init_settings, env_settings, _FilesNamedByTheEnvironment(settings_cls), dotenv_settings
@@ -124,7 +128,7 @@ class Settings(BaseSettings):
 class _FilesNamedByTheEnvironment(PydanticBaseSettingsSource):
     """`NAME_FILE=/run/secrets/x` gives NAME the content of that file."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - its form
         variable = f"{field_name.upper()}_FILE"
         path = os.environ.get(variable)
         if not path:

@@ -1,10 +1,18 @@
-"""CPU time of a process tree, as the Linux kernel counts it."""
+"""CPU time of a process tree, and of the machine, as the Linux kernel counts it."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def machine_seconds() -> float:
+    """CPU time that all programs of this machine took, and what its host took away from it, since it was started."""
+    user, nice, system, _idle, _waiting, irq, softirq, stolen, *_guests = (
+        int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq + stolen) / _TICKS_PER_SECOND
 
 
 def cpu_seconds(pid: int) -> float:

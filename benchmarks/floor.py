@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from faststream import AckPolicy
@@ -23,6 +23,9 @@ from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitMessage, R
 from handlers.subscribing import DOMAIN, PREFETCH
 from models.messages import instant_text
 from saga.bus import APP_ID, QUEUE_ARGUMENTS, SOURCE
+
+if TYPE_CHECKING:
+    from faststream.rabbit.schemas.queue import QuorumQueueArgs
 
 _ITEMS = (
     '"items":[{"productId":"5b1f7f0e-9a3e-4c40-8d1f-0f6f2a6e0c11","productName":"Laptop","quantity":1,'
@@ -78,7 +81,7 @@ def subscribe(routing_key: str, handle: Callable[[RabbitMessage, dict[str, Any]]
             f"order-service.{routing_key.rsplit('.', 1)[-1]}",
             queue_type=QueueType.QUORUM,
             durable=True,
-            arguments=dict(QUEUE_ARGUMENTS),
+            arguments=cast("QuorumQueueArgs", dict(QUEUE_ARGUMENTS)),
             routing_key=routing_key,
         ),
         DOMAIN,

@@ -1,4 +1,4 @@
-"""The clients: they publish CreateOrder, and take every OrderCompleted as the end of a saga. Bare aiormq, for cheapness.
+"""The clients: they publish CreateOrder, and take every OrderCompleted as the end of a saga. Bare aiormq: it is cheap.
 
 Closed loop: so many sagas are under way at any time, and each that ends starts the next. Open loop: so many are started
 per second, whatever becomes of them; there a saga's latency counts from when it was *due*, so that a system that cannot
@@ -11,10 +11,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 from uuid import uuid4
 
 import aiormq
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from saga.outbox import EXCHANGE
@@ -45,7 +46,7 @@ class Driven:
 class Load:
     """All clients together, on one channel. Use it with `connected`."""
 
-    def __init__(self, channel: AbstractChannel) -> None:
+    def __init__(self, channel: aiormq.Channel) -> None:
         self._channel = channel
         self._asked: dict[str, float] = {}
         """By the request's `eventId`: when it was published."""
@@ -156,7 +157,7 @@ async def connected(rabbitmq_url: str) -> AsyncIterator[Load]:
         queue = (await channel.queue_declare(exclusive=True)).queue or ""
         for event in EVENTS:
             await channel.queue_bind(queue, EXCHANGE, f"domain.order.{event}")
-        load = Load(channel)
+        load = Load(cast("aiormq.Channel", channel))
         await channel.basic_consume(queue, load.on_event, no_ack=True)
         yield load
     finally:

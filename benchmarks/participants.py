@@ -8,11 +8,12 @@ machine is missing to the system that is measured. Not a participant to learn fr
 
 import asyncio
 import os
+from typing import cast
 from uuid import uuid4
 
 import aiormq
 import uvloop
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import AbstractConnection, DeliveredMessage
 from pamqp.commands import Basic
 
 from saga.outbox import EXCHANGE
@@ -36,7 +37,7 @@ _NAMESPACE = "benchmark"
 class Answering:
     """Answers one command, from a queue of its own."""
 
-    def __init__(self, channel: AbstractChannel, routing_key: str, says: str) -> None:
+    def __init__(self, channel: aiormq.Channel, routing_key: str, says: str) -> None:
         self._channel = channel
         self._routing_key = routing_key
         self._says = says
@@ -49,7 +50,7 @@ class Answering:
         headers = asked.headers or {}
         event_id = str(uuid4())
         body = (
-            f'{{"eventId":"{event_id}","orderId":"{headers["ce-subject"]}","sagaId":"{asked.correlation_id}",'
+            f'{{"eventId":"{event_id}","orderId":"{headers["ce-subject"]!s}","sagaId":"{asked.correlation_id}",'
             f'"causationId":"{asked.message_id}","message":"{self._says}"}}'
         )
         await self._channel.basic_publish(
@@ -66,7 +67,7 @@ class Answering:
             ),
             wait=False,
         )
-        self._last_tag = command.delivery.delivery_tag or 0
+        self._last_tag = command.delivery_tag or 0
         self._unacked += 1
         if self._unacked >= ACK_EVERY:
             await self.acknowledge()
@@ -89,14 +90,14 @@ async def answer_all(rabbitmq_url: str) -> None:
             await one.acknowledge()
 
 
-async def _answer(connection: aiormq.abc.AbstractConnection, command: str) -> Answering:
+async def _answer(connection: AbstractConnection, command: str) -> Answering:
     channel = await connection.channel(publisher_confirms=False)
     await channel.basic_qos(prefetch_count=PREFETCH)
     await channel.exchange_declare(EXCHANGE, exchange_type="topic", durable=True)
     queue = f"{_NAMESPACE}.{command}"
     await channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
     await channel.queue_bind(queue, EXCHANGE, f"domain.order.{command}")
-    answering = Answering(channel, *ANSWERS[command])
+    answering = Answering(cast("aiormq.Channel", channel), *ANSWERS[command])
     await channel.basic_consume(queue, answering.on_command)
     return answering
 

@@ -1,0 +1,1 @@
+"""The doors: parse, call the engine or a query, answer."""

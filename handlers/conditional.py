@@ -16,11 +16,16 @@ MAX_WAIT_SECONDS = 30
 
 IfNoneMatch = Annotated[
     list[str] | None,
-    Header(description="ETags that the client has; if the answer's is among them, it is 304.", examples=[['"5f1c…"']]),
+    Header(
+        alias="If-None-Match",
+        description="ETags that the client has; if the answer's is among them, it is 304.",
+        examples=[['"0123456789abcdef01234567"']],
+    ),
 ]
 Prefer = Annotated[
     list[str] | None,
     Header(
+        alias="Prefer",
         description=f"`wait=N`: hold the answer until it changes, N seconds at most (up to {MAX_WAIT_SECONDS}).",
         examples=[["wait=10"]],
     ),

@@ -15,8 +15,8 @@ from handlers.ordering import order_routes
 from handlers.problems import NOSNIFF, RETRY_AFTER_SECONDS, ProblemError, answer_problems, as_problem_json, documented
 from handlers.watching import Watch
 from saga.database import Sessions
-from saga.decide import Policy
 from saga.engine import Engine
+from saga.values import Policy
 
 READY_SECONDS = 5.0
 """How long the checks of readiness may take."""

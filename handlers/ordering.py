@@ -16,9 +16,9 @@ from models.messages import OrderBody, total_of
 from models.states import OrderStatus
 from saga import store
 from saga.database import Sessions
-from saga.decide import Policy
 from saga.engine import Engine, OrderRequest
-from saga.errors import UnknownOrderError
+from saga.errors import DifferentContentError, UnknownOrderError
+from saga.values import Policy
 
 ACCEPT_SECONDS = 5.0
 """How long a client waits for its order to be committed before it is told to come again."""
@@ -26,6 +26,7 @@ ACCEPT_SECONDS = 5.0
 IdempotencyKey = Annotated[
     str | None,
     Header(
+        alias="Idempotency-Key",
         min_length=1,
         max_length=255,
         pattern=r"^[^\x00-\x1f\x7f]*$",
@@ -59,6 +60,8 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         try:
             async with asyncio.timeout(ACCEPT_SECONDS):
                 accepted = await engine.create(request)
+        except DifferentContentError as error:
+            raise DifferentContentError("This Idempotency-Key") from error
         except TimeoutError as error:
             raise away(
                 "The order could not be committed in time. Send it again, with the same Idempotency-Key if it had one."

@@ -7,8 +7,8 @@ from faststream.rabbit import RabbitBroker
 from handlers.subscribing import subscribe
 from models.messages import CancelOrder, CreateOrder, total_of
 from saga.cells import Signal
-from saga.decide import Event
 from saga.engine import Engine, OrderRequest
+from saga.values import Event
 
 
 def order_requests(broker: RabbitBroker, engine: Engine) -> None:

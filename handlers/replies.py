@@ -5,8 +5,8 @@ from faststream.rabbit import RabbitBroker
 from handlers.subscribing import subscribe
 from models.messages import REPLIES, Failure, Reply
 from saga.cells import Signal
-from saga.decide import Event
 from saga.engine import Engine
+from saga.values import Event
 
 
 def participant_replies(broker: RabbitBroker, engine: Engine) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aio_pika import IncomingMessage
 from aio_pika.exceptions import AMQPError
@@ -24,7 +24,7 @@ from saga.errors import BusAwayError, RefusedError
 from saga.outbox import EXCHANGE
 
 if TYPE_CHECKING:
-    from faststream._internal.context.repository import ContextRepo
+    from faststream.rabbit.schemas.queue import QuorumQueueArgs
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def subscribe(
             f"order-service.{name}",
             queue_type=QueueType.QUORUM,
             durable=True,
-            arguments=dict(QUEUE_ARGUMENTS),
+            arguments=cast("QuorumQueueArgs", dict(QUEUE_ARGUMENTS)),
             routing_key=routing_key,
         ),
         DOMAIN,
@@ -97,7 +97,7 @@ class Settlement(BaseMiddleware):
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> bool | None:
-        message: IncomingMessage = self.msg
+        message = cast("IncomingMessage", self.msg)
         try:
             match exc_val:
                 case None:

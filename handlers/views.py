@@ -9,8 +9,8 @@ from pydantic.json_schema import SkipJsonSchema
 from models.messages import Instant, Item, Money, Wire
 from models.states import Command, CurrentStep, EntryStatus, IncidentKind, OrderStatus, SagaStatus
 from saga import store, telemetry
-from saga.decide import Policy
 from saga.outlook import remaining_steps, waiting
+from saga.values import Policy
 
 _INSTANT_SCHEMA: dict[str, Any] = {
     "type": "string",

@@ -44,7 +44,7 @@ for event in EVENTS:
 
 
 @get
-async def health(scope: Scope) -> AsgiResponse:
+async def health(scope: Scope) -> AsgiResponse:  # noqa: ARG001 - FastStream's form
     """It listens once its queues are there."""
     listening = all(one.running for one in broker.subscribers)
     return AsgiResponse(b"listening" if listening else b"not yet", 200 if listening else 503)

@@ -1,0 +1,1 @@
+"""The words: states, messages, tables. Imports nothing of ours."""

@@ -46,7 +46,8 @@ def money(value: object) -> Decimal:
     if isinstance(value, str) and _MONEY_TEXT.fullmatch(value):
         value = Decimal(value)
     if isinstance(value, bool) or not isinstance(value, Decimal | int):
-        raise ValueError('must be a decimal number, as a JSON number or a string such as "1299.99"')
+        # pydantic reports a ValueError as invalid input; a TypeError would be a crash
+        raise ValueError('must be a decimal: a number, or a string like "1299.99"')  # noqa: TRY004
     amount = Decimal(value)
     if not amount.is_finite():
         raise ValueError("must be a finite number")
@@ -56,7 +57,7 @@ def money(value: object) -> Decimal:
         raise ValueError("must not be negative")
     # compared by value, so that 1.50 and 1.500 are the same amount and 0.005 is refused, never rounded
     exact = Decimal(0) if amount == 0 else amount
-    if exact.adjusted() < -2 or exact != exact.quantize(_CENT):
+    if exact.adjusted() < _CENT.adjusted() or exact != exact.quantize(_CENT):
         raise ValueError("must have at most 2 decimals")
     return exact.quantize(_CENT)
 
@@ -74,12 +75,15 @@ def instant_text(instant: datetime) -> str:
 def _no_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain the character U+0000")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        # JSON can say half a character; neither UTF-8 nor PostgreSQL can
+        raise ValueError("must not contain a lone surrogate")
     return text
 
 
 def _uuid(value: object) -> object:
     if not isinstance(value, str | UUID):
-        raise ValueError("must be a UUID in a string")
+        raise ValueError("must be a UUID in a string")  # noqa: TRY004 - see money()
     return value
 
 
@@ -92,7 +96,7 @@ Money = Annotated[
         {
             "anyOf": [
                 {"type": "string", "pattern": r"^\d{1,16}(\.\d{1,2})?$"},
-                {"type": "number", "minimum": 0, "exclusiveMaximum": 10**16, "multipleOf": 0.01},
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 10**16},
             ],
             "description": "A decimal, as a number or a string; at most 2 decimals and 16 digits before the point.",
             "examples": ["1299.99"],
@@ -100,7 +104,11 @@ Money = Annotated[
         mode="validation",
     ),
 ]
-Instant = Annotated[datetime, PlainSerializer(instant_text, return_type=str)]
+Instant = Annotated[
+    datetime,
+    PlainSerializer(instant_text, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 Id = Annotated[UUID, BeforeValidator(_uuid)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 ShortText = Annotated[Text, StringConstraints(min_length=1, max_length=200)]

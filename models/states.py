@@ -105,6 +105,8 @@ class Position(Enum):
     their terminal status; only the open command tells them apart.
     """
 
+    _value_: tuple[SagaStatus, CurrentStep, Command | None]
+
     VALIDATING = (SagaStatus.STARTED, CurrentStep.VALIDATE_INVENTORY, Command.VALIDATE_INVENTORY)
     RESERVING = (SagaStatus.IN_PROGRESS, CurrentStep.RESERVE_INVENTORY, Command.RESERVE_INVENTORY)
     CHARGING = (SagaStatus.IN_PROGRESS, CurrentStep.PROCESS_PAYMENT, Command.PROCESS_PAYMENT)
@@ -121,17 +123,17 @@ class Position(Enum):
     @property
     def status(self) -> SagaStatus:
         """The saga's status here."""
-        return self.value[0]
+        return self._value_[0]
 
     @property
     def current_step(self) -> CurrentStep:
         """The saga's current step here."""
-        return self.value[1]
+        return self._value_[1]
 
     @property
     def open_command(self) -> Command | None:
         """The command whose reply is awaited here, if any."""
-        return self.value[2]
+        return self._value_[2]
 
     @property
     def order_status(self) -> OrderStatus:

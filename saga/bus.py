@@ -12,8 +12,8 @@ from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, DeliveryMode
-from aio_pika.exceptions import AMQPError, DeliveryError
-from aiormq.abc import Basic
+from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from aiormq import spec
 
 from models.messages import instant_text
 from saga.errors import BusAwayError
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 DEAD_LETTER_QUEUE = "order-service.dead-letters"
 SOURCE = "/order-service"
 APP_ID = "order-service"
-PUBLISH_TIMEOUT = timedelta(seconds=10)
+PUBLISH_TIMEOUT = timedelta(seconds=5)
 """How long a batch may take to be confirmed; what is not is left in the outbox."""
 
 DELIVERY_LIMIT = 50
@@ -91,8 +91,8 @@ class Bus:
             task.cancel()
             failures[tasks[task].id] = "not confirmed in time"
         for task in done:
-            if error := task.exception():
-                failures[tasks[task].id] = _why(error)
+            if failure := task.exception():
+                failures[tasks[task].id] = _why(failure)
         if late:
             await asyncio.gather(*late, return_exceptions=True)
             await self._drop()
@@ -182,8 +182,8 @@ async def _declare(channel: AbstractChannel) -> dict[str, AbstractExchange]:
 
 async def _publish(exchange: AbstractExchange, message: aio_pika.Message, routing_key: str) -> None:
     confirmation = await exchange.publish(message, routing_key, mandatory=True)
-    if not isinstance(confirmation, Basic.Ack):
-        raise DeliveryError(None, confirmation)
+    if not isinstance(confirmation, spec.Basic.Ack):
+        raise BusAwayError(f"not confirmed: {confirmation}")
 
 
 def _message(envelope: Envelope) -> aio_pika.Message:
@@ -211,6 +211,8 @@ def _message(envelope: Envelope) -> aio_pika.Message:
 
 
 def _why(error: BaseException) -> str:
+    if isinstance(error, PublishError):
+        return UNROUTABLE
     if isinstance(error, DeliveryError):
-        return UNROUTABLE if error.frame.name == "Basic.Return" else "refused by the broker"
+        return "refused by the broker"
     return f"{type(error).__name__}: {error}".splitlines()[0]

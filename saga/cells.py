@@ -34,6 +34,8 @@ class Signal(StrEnum):
     OPERATOR_COMPENSATE = "operator: compensate"
 
 
+TIMER_SIGNALS = frozenset({Signal.TIMED_OUT, Signal.RETRY_DUE, Signal.REASK_DUE})
+"""The saga's own deadlines."""
 REPLY_MODELS: dict[Signal, type[Reply]] = {Signal(reply.__name__): reply for reply in REPLIES}
 """What each reply signal looks like on the wire, and with it which command it answers."""
 

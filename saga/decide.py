@@ -4,18 +4,18 @@ Nothing here reads a clock, mints an id, draws a random number or does I/O, so a
 time from the same values: by a test, by the model check, by whoever folds a history to verify a row.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import NotRequired, TypedDict
-from uuid import UUID, uuid5
+from uuid import UUID
 
-from models.messages import clip, instant_text
+from models.messages import clip
 from models.states import Command, EntryStatus, IncidentKind, OrderEvent, Position, Timer
 from saga.cells import (
     REPLY_MODELS,
+    TIMER_SIGNALS,
     Acknowledge,
     Already,
+    Cell,
     Conflict,
     Go,
     Ignore,
@@ -25,136 +25,11 @@ from saga.cells import (
     SendAgain,
     Signal,
 )
+from saga.history import answer_of, append, entry_of, incident_of, owes_release, seen_as
 from saga.table import FORWARD_STEPS, TABLES
+from saga.values import Deadline, Decision, Entry, Event, Incident, Outcome, Policy, Saga, Send, message_id
 
-
-class Entry(TypedDict):
-    """One entry of the history, as it is stored. `event` is the signal; the HTTP API leaves it out."""
-
-    step: str
-    status: str
-    message: str
-    timestamp: str
-    attempt: int
-    event: str
-    eventId: NotRequired[str]
-    actor: NotRequired[str]
-    count: NotRequired[int]
-
-
-class Incident(TypedDict):
-    """Why a person should look at a saga, since when (RFC 3339), in words."""
-
-    kind: str
-    since: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How long a saga waits and how often it asks."""
-
-    step_timeout: timedelta = timedelta(seconds=30)
-    retry_attempts: int = 3
-    retry_delay: timedelta = timedelta(seconds=5)
-    reask: timedelta | None = timedelta(seconds=300)
-    """How often a parked command is asked again by itself; None: never."""
-    saga_timeout: timedelta = timedelta(seconds=300)
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """What a timer belongs to. A timer whose saga has moved on is stale and does nothing."""
-
-    command: Command
-    timer: Timer
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happens to a saga."""
-
-    signal: Signal
-    order_id: UUID
-    event_id: UUID | None = None
-    """Identity of the message that brought it; None for timers and HTTP requests."""
-    causation_id: UUID | None = None
-    """The command that a reply says it answers."""
-    retryable: bool = False
-    """A failure reply that says it is transient."""
-    words: str | None = None
-    """The participant's or the person's own words, shown in the history."""
-    actor: str | None = None
-    deadline: Deadline | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Saga:
-    """A saga as `decide` sees it: a value. `history` is never changed in place."""
-
-    id: UUID
-    order_id: UUID
-    table_version: int
-    position: Position
-    created_at: datetime
-    updated_at: datetime
-    sent: dict[str, int]
-    """How often each command was sent so far; the attempt of the open one among them."""
-    history: list[Entry]
-    timer: Timer | None = None
-    due_at: datetime | None = None
-    completed_at: datetime | None = None
-    incident: Incident | None = None
-    cancel_requested: bool = False
-    failed_step: str | None = None
-    reason: str | None = None
-
-    @property
-    def attempt(self) -> int:
-        """How often the open command was sent; 0 where none is open."""
-        command = self.position.open_command
-        return self.sent.get(command, 0) if command else 0
-
-    @property
-    def parked(self) -> bool:
-        """Whether the fast retries are spent."""
-        return self.timer is Timer.REASK
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """A message to be published: a command or an order event; its body is built from the saga and the order."""
-
-    kind: Command | OrderEvent
-    attempt: int | None = None
-    dead_letter: bool = False
-    """A copy for the dead letters, not for the participant."""
-
-
-class Outcome(StrEnum):
-    """What became of an event. Every consumed event has exactly one."""
-
-    APPLIED = "applied"
-    DUPLICATE = "duplicate"
-    IGNORED = "ignored"
-    CONFLICT = "conflict"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The saga afterwards (the very same object when nothing changed), what to publish, and why."""
-
-    outcome: Outcome
-    saga: Saga
-    sends: tuple[Send, ...] = ()
-    why: str = ""
-
-
-def message_id(saga_id: UUID, kind: Command | OrderEvent) -> UUID:
-    """The `eventId` of a saga's command or event: derived, so that it never changes, whatever is retried (I6)."""
-    return uuid5(saga_id, kind)
+_AHEAD = (Position.VALIDATING, Position.RESERVING, Position.CHARGING)
 
 
 def begin(saga_id: UUID, order_id: UUID, now: datetime, policy: Policy, version: int) -> Decision:
@@ -173,7 +48,7 @@ def begin(saga_id: UUID, order_id: UUID, now: datetime, policy: Policy, version:
     return Decision(Outcome.APPLIED, saga, (Send(OrderEvent.ORDER_CREATED), *sends))
 
 
-def decide(saga: Saga, event: Event, now: datetime, policy: Policy) -> Decision:
+def decide(saga: Saga, event: Event, now: datetime, policy: Policy) -> Decision:  # noqa: C901, PLR0911 - a line per cell
     """What this event does to this saga at this time.
 
     Args:
@@ -185,16 +60,8 @@ def decide(saga: Saga, event: Event, now: datetime, policy: Policy) -> Decision:
     Returns:
         the decision; nothing has been changed.
     """
-    if event.deadline is not None and not _is_current(saga, event.deadline, now):
-        return Decision(Outcome.IGNORED, saga, why="stale timer")
-    signal = _signal(saga, event)
-    if signal is None:
-        return _ignore(saga, event, "a transient failure of a command that is not open", now)
-    if (reply := REPLY_MODELS.get(event.signal)) and event.causation_id:
-        if event.causation_id != message_id(saga.id, reply.answers):
-            return _ignore(saga, event, "it answers another command", now)
-    cell = TABLES[saga.table_version][saga.position][signal]
-    if _is_duplicate(saga, event, lasting=isinstance(cell, Ignore)):
+    cell = _cell(saga, event, now)
+    if _is_duplicate(saga, event, cell):
         return Decision(Outcome.DUPLICATE, saga, why="already applied")
     match cell:
         case Go():
@@ -212,40 +79,47 @@ def decide(saga: Saga, event: Event, now: datetime, policy: Policy) -> Decision:
         case Ignore(why):
             return _ignore(saga, event, why, now)
         case Refuse(why):
-            return replace(_ignore(saga, event, why, now), outcome=Outcome.REFUSED)
+            ignored = _ignore(saga, event, why, now)
+            return ignored if event.event_id else replace(ignored, outcome=Outcome.REFUSED)
         case Already(why):
             return Decision(Outcome.DUPLICATE, saga, why=why)
 
 
-def _is_current(saga: Saga, deadline: Deadline, now: datetime) -> bool:
-    mine = (saga.position.open_command, saga.timer, saga.attempt)
-    return (
-        mine == (deadline.command, deadline.timer, deadline.attempt) and saga.due_at is not None and saga.due_at <= now
-    )
+def _cell(saga: Saga, event: Event, now: datetime) -> Cell:
+    """What the table says, unless the event is not about what is open here at all."""
+    signal = event.signal
+    if signal in TIMER_SIGNALS and not _is_current(saga, event.deadline, now):
+        return Ignore("stale timer")
+    if reply := REPLY_MODELS.get(signal):
+        if event.causation_id not in (None, message_id(saga.id, reply.answers)):
+            return Ignore("it answers another command")
+        if event.retryable and reply.answers != saga.position.open_command:
+            return Ignore("a transient failure of a command that is not open")
+        if event.retryable:
+            signal = Signal.TRANSIENT_FAILURE
+    return TABLES[saga.table_version][saga.position][signal]
 
 
-def _signal(saga: Saga, event: Event) -> Signal | None:
-    if not event.retryable:
-        return event.signal
-    return Signal.TRANSIENT_FAILURE if REPLY_MODELS[event.signal].answers == saga.position.open_command else None
+def _is_current(saga: Saga, deadline: Deadline | None, now: datetime) -> bool:
+    """Timers belong to (command, timer, attempt); only the database's clock decides (I13)."""
+    mine = Deadline.of(saga)
+    return mine is not None and mine == deadline and saga.due_at is not None and saga.due_at <= now
 
 
-def _is_duplicate(saga: Saga, event: Event, *, lasting: bool) -> bool:
-    """The history is the inbox. What was ignored once may be awaited now; and a success that answers the open command
-    always counts, since a participant that deduplicates repeats its very answer (semantics, rule 8).
+def _is_duplicate(saga: Saga, event: Event, cell: Cell) -> bool:
+    """Whether this was applied before: the history is the inbox (semantics, rule 8).
+
+    What was ignored once may be awaited now; and a success that answers the open command always counts, since a
+    participant that deduplicates repeats its very answer.
     """
     if event.signal is Signal.CANCEL and saga.cancel_requested:
         return True
-    if event.event_id is None:
-        return False
-    key = str(event.event_id)
-    seen = [entry["status"] for entry in saga.history if entry.get("eventId") == key]
-    if not seen:
+    if event.event_id is None or not (seen := seen_as(saga.history, event)):
         return False
     reply = REPLY_MODELS.get(event.signal)
     if reply and reply.success and reply.answers == saga.position.open_command:
         return False
-    return lasting or any(status != EntryStatus.IGNORED for status in seen)
+    return isinstance(cell, Ignore | Refuse) or any(status != EntryStatus.IGNORED for status in seen)
 
 
 def _go(saga: Saga, event: Event, cell: Go, now: datetime, policy: Policy) -> Decision:
@@ -254,19 +128,22 @@ def _go(saga: Saga, event: Event, cell: Go, now: datetime, policy: Policy) -> De
         saga = replace(saga, cancel_requested=True)
     if cell.if_cancelled and saga.cancel_requested:
         to = cell.if_cancelled
-    if cell.if_owed and _owes_release(saga):
+    if cell.if_owed and owes_release(saga.history):
         to = cell.if_owed
-    entry = _entry(saga, event, cell.status, cell.say, now, step=cell.step)
+    entry = entry_of(saga, event, cell.status, cell.say, now, step=cell.step)
     if here.open_command in FORWARD_STEPS and not here.ended and to not in (Position.COMPLETED, *_AHEAD):
-        saga = replace(saga, failed_step=here.current_step, reason=saga.reason or event.words or cell.say)
+        saga = replace(saga, failed_step=here.current_step, reason=saga.reason or clip(event.words or cell.say))
     incident = _incident_after(saga, cell, to, entry)
-    saga = replace(saga, incident=incident, history=_append(saga, entry, coalesce=here.ended or to is here))
+    # the way forward is gone once; on the way back a participant may change its mind without end
+    coalesce = here.open_command not in FORWARD_STEPS
+    saga = replace(saga, incident=incident, history=append(saga.history, entry, coalesce=coalesce))
+    parked = saga.parked and to is here
     saga, sends = _enter(saga, to, now, policy)
+    if parked:
+        # asked once more, but still unanswered: it stays parked
+        saga = replace(saga, timer=Timer.REASK, due_at=_reask_at(now, policy))
     outcome = Outcome.CONFLICT if cell.status is EntryStatus.CONFLICT else Outcome.APPLIED
     return Decision(outcome, saga, sends, why=entry["message"])
-
-
-_AHEAD = (Position.VALIDATING, Position.RESERVING, Position.CHARGING)
 
 
 def _enter(saga: Saga, to: Position, now: datetime, policy: Policy) -> tuple[Saga, tuple[Send, ...]]:
@@ -299,18 +176,14 @@ def _retry(saga: Saga, event: Event, cell: Retry, now: datetime, policy: Policy)
     if cell.if_cancelled and saga.cancel_requested:
         status = EntryStatus.TIMED_OUT if event.signal is Signal.TIMED_OUT else EntryStatus.FAILED
         return _go(saga, event, Go(cell.if_cancelled, status, _attempt_failed(event, policy)), now, policy)
-    if saga.parked:
-        entry = _entry(saga, event, EntryStatus.FAILED, "failed again while parked", now)
-        return Decision(
-            Outcome.APPLIED,
-            replace(saga, updated_at=now, history=_append(saga, entry, coalesce=True)),
-            why=entry["message"],
-        )
+    if saga.timer is not Timer.REPLY:
+        return _failed_again(saga, event, now)
     timed_out = event.signal is Signal.TIMED_OUT
-    entry = _entry(
-        saga, event, EntryStatus.TIMED_OUT if timed_out else EntryStatus.FAILED, _attempt_failed(event, policy), now
-    )
-    saga = replace(saga, updated_at=now, history=_append(saga, entry))
+    # sends beyond the planned ones come from a way that is gone again and again
+    again = saga.attempt > policy.retry_attempts + 1
+    status = EntryStatus.TIMED_OUT if timed_out else EntryStatus.FAILED
+    entry = entry_of(saga, event, status, _attempt_failed(event, policy), now, own_words=again)
+    saga = replace(saga, updated_at=now, history=append(saga.history, entry, coalesce=again))
     if saga.attempt <= policy.retry_attempts and now - saga.created_at < policy.saga_timeout:
         due_at = now + _backoff(saga, policy)
         return Decision(Outcome.APPLIED, replace(saga, timer=Timer.RETRY, due_at=due_at), why=entry["message"])
@@ -320,7 +193,15 @@ def _retry(saga: Saga, event: Event, cell: Retry, now: datetime, policy: Policy)
 def _attempt_failed(event: Event, policy: Policy) -> str:
     if event.signal is Signal.TIMED_OUT:
         return f"no reply within {policy.step_timeout.total_seconds():g} s; the outcome is unknown"
-    return "failed; it will be asked again"
+    return "this attempt failed"
+
+
+def _failed_again(saga: Saga, event: Event, now: datetime) -> Decision:
+    """A failure while no attempt is in flight: it tells nothing new, and must not put off what is planned."""
+    say = "failed again while parked" if saga.parked else "failed again before the next attempt"
+    entry = entry_of(saga, event, EntryStatus.FAILED, say, now, own_words=True)
+    saga = replace(saga, updated_at=now, history=append(saga.history, entry, coalesce=True))
+    return Decision(Outcome.APPLIED, saga, why=entry["message"])
 
 
 def _backoff(saga: Saga, policy: Policy) -> timedelta:
@@ -333,52 +214,58 @@ def _park(saga: Saga, event: Event, cell: Retry, now: datetime, policy: Policy) 
     command = saga.position.open_command
     assert command is not None, "only a position with an open command has a Retry cell"
     detail = f"{command} was not answered after {saga.attempt} attempts"
-    entry = _entry(saga, event, EntryStatus.PARKED, detail, now, own_words=True)
+    entry = entry_of(saga, event, EntryStatus.PARKED, detail, now, own_words=True)
     late = saga.incident is not None and saga.incident["kind"] == IncidentKind.LATE_PAYMENT
     saga = replace(
         saga,
-        history=_append(saga, entry),
-        incident=saga.incident if late else _incident(cell.park, entry),
+        history=append(saga.history, entry, coalesce=True),
+        incident=saga.incident if late else incident_of(cell.park, entry),
         timer=Timer.REASK,
-        due_at=now + policy.reask if policy.reask else None,
+        due_at=_reask_at(now, policy),
     )
     return Decision(Outcome.APPLIED, saga, (Send(command, saga.attempt, dead_letter=True),), why=detail)
+
+
+def _reask_at(now: datetime, policy: Policy) -> datetime | None:
+    return now + policy.reask if policy.reask else None
 
 
 def _send_again(saga: Saga, event: Event, cell: SendAgain, now: datetime, policy: Policy) -> Decision:
     command = saga.position.open_command
     assert command is not None, "only a position with an open command has a SendAgain cell"
     asked, send = _ask(saga, command)
-    entry = _entry(asked, event, cell.status, cell.say, now)
-    asked = replace(asked, updated_at=now, history=_append(saga, entry, coalesce=event.signal is not Signal.RETRY_DUE))
+    entry = entry_of(asked, event, cell.status, cell.say, now)
+    asked = replace(
+        asked, updated_at=now, history=append(saga.history, entry, coalesce=event.signal is not Signal.RETRY_DUE)
+    )
     if saga.parked:
-        due_at = now + policy.reask if policy.reask else None
+        due_at = _reask_at(now, policy)
     else:
         asked, due_at = replace(asked, timer=Timer.REPLY), now + policy.step_timeout
     return Decision(Outcome.APPLIED, replace(asked, due_at=due_at), (send,), why=entry["message"])
 
 
 def _note_cancel(saga: Saga, event: Event, cell: Note, now: datetime, policy: Policy) -> Decision:
-    saga = replace(saga, cancel_requested=True, reason=event.words or cell.say)
+    saga = replace(saga, cancel_requested=True, reason=clip(event.words or cell.say))
     if saga.timer is not Timer.REPLY:
         return _go(saga, event, Go(cell.to, EntryStatus.CANCELLED, cell.say), now, policy)
-    entry = _entry(saga, event, EntryStatus.CANCELLED, f"{cell.say}; waiting for the reply in flight", now)
-    saga = replace(saga, updated_at=now, history=_append(saga, entry))
+    entry = entry_of(saga, event, EntryStatus.CANCELLED, f"{cell.say}; waiting for the reply in flight", now)
+    saga = replace(saga, updated_at=now, history=append(saga.history, entry))
     return Decision(Outcome.APPLIED, saga, why=entry["message"])
 
 
 def _conflict(saga: Saga, event: Event, cell: Conflict, now: datetime) -> Decision:
     reply = REPLY_MODELS[event.signal]
-    if not any(_polarity(entry) is (not reply.success) for entry in saga.history if entry["step"] == reply.answers):
+    if not any(answer_of(entry) == (reply.answers, not reply.success) for entry in saga.history):
         return _ignore(saga, event, cell.otherwise, now)
-    entry = _entry(
+    entry = entry_of(
         saga, event, EntryStatus.CONFLICT, f"{event.signal} contradicts an earlier answer", now, own_words=True
     )
     saga = replace(
         saga,
         updated_at=now,
-        history=_append(saga, entry, coalesce=True),
-        incident=saga.incident or _incident(IncidentKind.CONTRADICTION, entry),
+        history=append(saga.history, entry, coalesce=True),
+        incident=saga.incident or incident_of(IncidentKind.CONTRADICTION, entry),
     )
     return Decision(Outcome.CONFLICT, saga, why=entry["message"])
 
@@ -386,8 +273,8 @@ def _conflict(saga: Saga, event: Event, cell: Conflict, now: datetime) -> Decisi
 def _acknowledge(saga: Saga, event: Event, cell: Acknowledge, now: datetime) -> Decision:
     if saga.incident is None:
         return Decision(Outcome.REFUSED, saga, why=cell.otherwise)
-    entry = _entry(saga, event, EntryStatus.RESOLVED, "Acknowledged by an operator", now)
-    saga = replace(saga, updated_at=now, incident=None, history=_append(saga, entry, coalesce=True))
+    entry = entry_of(saga, event, EntryStatus.RESOLVED, "Acknowledged by an operator", now)
+    saga = replace(saga, updated_at=now, incident=None, history=append(saga.history, entry, coalesce=True))
     return Decision(Outcome.APPLIED, saga, why=entry["message"])
 
 
@@ -395,95 +282,23 @@ def _ignore(saga: Saga, event: Event, why: str, now: datetime) -> Decision:
     """Nothing happens. A message leaves a trace in the history; whoever asked over HTTP is told directly."""
     if event.event_id is None:
         return Decision(Outcome.IGNORED, saga, why=why)
-    entry = _entry(saga, event, EntryStatus.IGNORED, f"{event.signal}: {why}", now, own_words=True)
-    saga = replace(saga, updated_at=now, history=_append(saga, entry, coalesce=True))
+    entry = entry_of(saga, event, EntryStatus.IGNORED, f"{event.signal}: {why}", now, own_words=True)
+    saga = replace(saga, updated_at=now, history=append(saga.history, entry, coalesce=True))
     return Decision(Outcome.IGNORED, saga, why=why)
 
 
-def _polarity(entry: Entry) -> bool | None:
-    """Whether an entry is a definite success (True) or failure (False) of its step; None: neither."""
-    if entry["status"] in (EntryStatus.IGNORED, EntryStatus.CONFLICT):
-        return None
-    if entry["status"] == EntryStatus.RESOLVED:
-        return entry["event"] == Signal.OPERATOR_SUCCEEDED
-    reply = REPLY_MODELS.get(Signal(entry["event"]))
-    return reply.success if reply else None
-
-
-def _owes_release(saga: Saga) -> bool:
-    """Whether Inventory said that it reserved after it last said that it released."""
-    reserved = released = -1
-    for index, entry in enumerate(saga.history):
-        if entry["event"] == Signal.INVENTORY_RESERVED:
-            reserved = index
-        elif entry["step"] == Command.RELEASE_INVENTORY and _polarity(entry):
-            released = index
-    return reserved > released
-
-
 def _incident_after(saga: Saga, cell: Go, to: Position, entry: Entry) -> Incident | None:
-    """An answer to the open command closes what was open; a contradiction waits for a person, a late payment for its
+    """What a person should look at after a move.
+
+    An answer to the open command closes what was open; a contradiction waits for a person, a late payment for its
     refund.
     """
     if cell.incident:
-        return _incident(cell.incident, entry)
+        known = saga.incident is not None and saga.incident["kind"] == cell.incident
+        return saga.incident if known else incident_of(cell.incident, entry)
     if saga.incident is None or saga.incident["kind"] == IncidentKind.CONTRADICTION:
         return saga.incident
     if to is saga.position:
         return saga.incident
     refunded = saga.position.open_command is Command.REFUND_PAYMENT
     return saga.incident if saga.incident["kind"] == IncidentKind.LATE_PAYMENT and not refunded else None
-
-
-def _incident(kind: IncidentKind, entry: Entry) -> Incident:
-    return {"kind": kind, "since": entry["timestamp"], "detail": entry["message"]}
-
-
-def _entry(
-    saga: Saga,
-    event: Event,
-    status: EntryStatus,
-    say: str,
-    now: datetime,
-    *,
-    step: Command | None = None,
-    own_words: bool = False,
-) -> Entry:
-    reply = REPLY_MODELS.get(event.signal)
-    about = step or (reply.answers if reply else saga.position.open_command)
-    spoken = event.words if status in (EntryStatus.COMPLETED, EntryStatus.FAILED) else None
-    if not reply and event.words and not own_words:
-        spoken = f"{say}: {event.words}"
-    entry: Entry = {
-        "step": about or saga.position.current_step,
-        "status": status,
-        "message": clip(say if own_words else spoken or say),
-        "timestamp": instant_text(now),
-        "attempt": max(saga.sent.get(about, 0), 1) if about else 1,
-        "event": event.signal if not event.retryable else Signal.TRANSIENT_FAILURE,
-    }
-    if event.event_id:
-        entry["eventId"] = str(event.event_id)
-    if event.actor:
-        entry["actor"] = event.actor
-    return entry
-
-
-def _append(saga: Saga, entry: Entry, *, coalesce: bool = False) -> list[Entry]:
-    """The history with one more entry. Repetitions become one entry with a count, so that it never grows without bound."""
-    if coalesce:
-        for index, old in enumerate(saga.history):
-            if _alike(old, entry):
-                again: Entry = {**entry, "count": old.get("count", 1) + 1}
-                return [*saga.history[:index], *saga.history[index + 1 :], again]
-    return [*saga.history, entry]
-
-
-def _alike(one: Entry, other: Entry) -> bool:
-    return (one["step"], one["status"], one["event"], one["message"], one.get("actor")) == (
-        other["step"],
-        other["status"],
-        other["event"],
-        other["message"],
-        other.get("actor"),
-    )

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from saga import store, table, telemetry
 from saga.database import Sessions
-from saga.decide import Decision, Event, Outcome, Policy, Saga, Send, begin, decide
+from saga.decide import begin, decide
 from saga.errors import (
     DatabaseFault,
     DifferentContentError,
@@ -27,8 +27,9 @@ from saga.errors import (
     UnknownOrderError,
     classify,
 )
-from saga.outbox import LEASE, Envelope, OrderFacts, enclose
+from saga.outbox import Envelope, OrderFacts, enclose
 from saga.store import Stored
+from saga.values import Decision, Event, Outcome, Policy, Saga, Send
 
 log = logging.getLogger(__name__)
 
@@ -144,8 +145,9 @@ class Engine:
                 await self._commit(batch)
 
     async def _commit(self, arrivals: list[_Arrival]) -> None:
-        """Commit these together, however often it takes. Nothing is concluded from a commit that failed: the work is
-        decided again from what is stored.
+        """Commit these together, however often it takes.
+
+        Nothing is concluded from a commit that failed: the work is decided again from what is stored.
         """
         pause = _FIRST_PAUSE
         # who has stopped waiting (a lost connection, an impatient client) will come again
@@ -154,7 +156,7 @@ class Engine:
                 async with self._sessions() as session, session.begin():
                     batch = await self._decide(session, arrivals)
                     envelopes = await _write(session, batch)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - classified here, and none is swallowed
                 fault = classify(error)
                 if fault is DatabaseFault.TRANSIENT:
                     log.warning("the database is away or busy (%s); trying again in %.1f s", _short(error), pause)
@@ -255,10 +257,8 @@ async def _write(session: AsyncSession, batch: _Batch) -> list[Envelope]:
     if not batch.sends:
         return []
     assert batch.now is not None, "what sends has been decided, and that takes a clock"
-    lease_until = batch.now + LEASE
     envelopes = [
-        enclose(send, stored.saga, stored.order, stored.traceparent, batch.now, lease_until)
-        for send, stored in batch.sends
+        enclose(send, stored.saga, stored.order, stored.traceparent, batch.now) for send, stored in batch.sends
     ]
     await store.enqueue(session, envelopes)
     return envelopes

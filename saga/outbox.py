@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 
 from models.messages import COMMANDS, EVENTS, Item, Outgoing
 from models.states import Command, OrderEvent, Position
-from saga.decide import Saga, Send, message_id
+from saga.values import Saga, Send, message_id
 
 EXCHANGE = "domain"
 DEAD_LETTER_EXCHANGE = "order-service.dlx"
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=15)
 """How long the worker that wrote or claimed a message has it for itself to publish."""
 
 
@@ -47,9 +47,7 @@ class Envelope:
     """Why it could not be published so far."""
 
 
-def enclose(
-    send: Send, saga: Saga, order: OrderFacts, traceparent: str, now: datetime, lease_until: datetime
-) -> Envelope:
+def enclose(send: Send, saga: Saga, order: OrderFacts, traceparent: str, now: datetime) -> Envelope:
     """Build the message that a decision asks for."""
     event_id = message_id(saga.id, send.kind)
     return Envelope(
@@ -62,7 +60,7 @@ def enclose(
         body=_body(send, event_id, saga, order, now),
         traceparent=traceparent,
         created_at=now,
-        lease_until=lease_until,
+        lease_until=now + LEASE,
     )
 
 

@@ -8,7 +8,8 @@ from typing import TypedDict
 from models.messages import REPLIES, instant_text
 from models.states import Command, Timer
 from saga.cells import REPLY_MODELS, Signal
-from saga.decide import Event, Policy, Saga, decide
+from saga.decide import decide
+from saga.values import Event, Policy, Saga
 
 _WHEN_DUE = {Timer.REPLY: Signal.TIMED_OUT, Timer.RETRY: Signal.RETRY_DUE, Timer.REASK: Signal.REASK_DUE}
 """What happens to a saga when its timer runs out."""

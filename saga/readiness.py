@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from faststream.rabbit import RabbitBroker
+from faststream.rabbit.subscriber import RabbitSubscriber
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saga.bus import Bus
@@ -29,4 +30,8 @@ async def unready(database: AsyncEngine, bus: Bus, broker: RabbitBroker) -> list
 def _consumers(broker: RabbitBroker) -> list[tuple[str, bool]]:
     connection: Any = broker._connection  # noqa: SLF001 - FastStream's ping sees no more than this, and takes longer
     alive = connection is not None and connection.connected.is_set()
-    return [(subscriber.queue.name, alive and subscriber.running) for subscriber in broker.subscribers]
+    return [
+        (subscriber.queue.name, alive and subscriber.running)
+        for subscriber in broker.subscribers
+        if isinstance(subscriber, RabbitSubscriber)
+    ]

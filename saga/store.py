@@ -23,14 +23,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import SQLModel
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import SQLModel
 
 from models.messages import money_text
 from models.states import OrderStatus, Position, Timer
 from models.tables import Order, OrderSaga, Outbox, RequestIdentity
-from saga.decide import Saga
 from saga.outbox import Envelope, OrderFacts
+from saga.values import Saga
 
 
 def _table(model: type[SQLModel]) -> Table:

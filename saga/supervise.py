@@ -1,9 +1,11 @@
-"""Background tasks that do not die silently."""
+"""Background tasks that do not die silently, and what is done first when the process is told to stop."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
 from typing import TypeVar
 
 from saga import telemetry
@@ -25,6 +27,31 @@ async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> AsyncIte
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+@contextmanager
+def upon_stop_signal(call: Callable[[], None]) -> Iterator[None]:
+    """Call this first when the process is told to stop; then whoever handled the signal before goes on as ever.
+
+    The server waits for open requests before it tells anybody else that it stops; whoever holds one has to know
+    earlier.
+    """
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(call)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:

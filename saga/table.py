@@ -37,6 +37,7 @@ _NOT_SENT_PAYMENT = Ignore("ProcessPayment has not been sent yet")
 _NO_RELEASE = Ignore("no release was asked for")
 _NO_REFUND = Ignore("no refund was asked for")
 _ANSWERED = Ignore("already answered")
+_SUCCEEDED_SINCE = Ignore("it was asked again since, and succeeded")
 _RELEASE_FOLLOWS = Ignore("the release follows the refund")
 _RELEASE_SETTLES = Conflict(otherwise="the release settles it either way")
 _NO_TIMER = Ignore("nothing is awaited here")
@@ -136,7 +137,7 @@ def _releasing(here: Position, refund: Position, then: Position) -> Row:
         (G.INVENTORY_RESERVATION_FAILED,): _RELEASE_SETTLES,
         (G.PAYMENT_PROCESSED,): Go(refund, S.CONFLICT, "Paid late; refund asked for", incident=K.LATE_PAYMENT),
         (G.PAYMENT_FAILED, G.PAYMENT_REFUNDED): _ANSWERED,
-        (G.PAYMENT_REFUND_FAILED,): _CONTRADICTS,
+        (G.PAYMENT_REFUND_FAILED,): _SUCCEEDED_SINCE,
         (G.INVENTORY_RELEASED,): Go(then, S.COMPLETED, "Inventory released"),
         (G.INVENTORY_RELEASE_FAILED, G.TRANSIENT_FAILURE, G.TIMED_OUT): Retry(park=K.RELEASE_UNANSWERED),
         (G.RETRY_DUE,): _RETRY_DUE,
@@ -149,14 +150,19 @@ def _releasing(here: Position, refund: Position, then: Position) -> Row:
     }
 
 
-def _gave_up(refund: Position, release: Position) -> Row:
-    """An order that failed: whatever a participant did late is undone; the order stays failed."""
+def _gave_up(refund: Position, release: Position, incident: IncidentKind | None) -> Row:
+    """An order that failed: whatever a participant did late is undone; the order stays failed.
+
+    `incident` is opened by a late reservation: where none was ever confirmed before, it contradicts what was said.
+    """
     return {
         (G.INVENTORY_VALIDATED, G.INVENTORY_VALIDATION_FAILED, G.INVENTORY_RESERVATION_FAILED): _CONTRADICTS,
-        (G.INVENTORY_RESERVED,): Go(release, S.RETRYING, "Reserved late; release asked for", step=C.RELEASE_INVENTORY),
+        (G.INVENTORY_RESERVED,): Go(
+            release, S.RETRYING, "Reserved late; release asked for", step=C.RELEASE_INVENTORY, incident=incident
+        ),
         (G.PAYMENT_PROCESSED,): Go(refund, S.CONFLICT, "Paid late; refund asked for", incident=K.LATE_PAYMENT),
         (G.PAYMENT_FAILED, G.PAYMENT_REFUNDED, G.INVENTORY_RELEASED): _ANSWERED,
-        (G.PAYMENT_REFUND_FAILED, G.INVENTORY_RELEASE_FAILED): _CONTRADICTS,
+        (G.PAYMENT_REFUND_FAILED, G.INVENTORY_RELEASE_FAILED): _SUCCEEDED_SINCE,
         (G.TRANSIENT_FAILURE, *_TIMERS): _NO_TIMER,
         (G.CANCEL,): Refuse("the order has failed"),
         (G.OPERATOR_RETRY,): Refuse("the saga has ended; there is nothing to ask"),
@@ -181,8 +187,8 @@ _ENDED: dict[Position, Row] = {
         _RESOLVE: Acknowledge(otherwise="the saga has ended; no command is open"),
         (G.OPERATOR_COMPENSATE,): Refuse("the order is completed; a completed order is not undone here"),
     },
-    P.FAILED: _gave_up(P.FAILED_REFUNDING, P.FAILED_RELEASING),
-    P.COMPENSATED: _gave_up(P.COMPENSATED_REFUNDING, P.COMPENSATED_RELEASING),
+    P.FAILED: _gave_up(P.FAILED_REFUNDING, P.FAILED_RELEASING, K.CONTRADICTION),
+    P.COMPENSATED: _gave_up(P.COMPENSATED_REFUNDING, P.COMPENSATED_RELEASING, incident=None),
 }
 _ENDED_AND_UNDOING: dict[Position, Row] = {
     P.FAILED_REFUNDING: _refunding(P.FAILED_REFUNDING, then=P.FAILED, if_owed=P.FAILED_RELEASING),

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from models.messages import money_text
 from saga.cells import Signal
 from saga.database import connect, sessions
-from saga.decide import Event, Policy
 from saga.engine import Engine, OrderRequest
 from saga.outbox import Envelope
+from saga.values import Event, Policy
 
 POLICY = Policy()
 

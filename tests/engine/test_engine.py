@@ -9,10 +9,10 @@ import pytest
 
 from models.states import Position
 from saga.cells import Signal
-from saga.decide import Decision, Outcome
 from saga.engine import MAX_BATCH, Accepted, Engine
 from saga.errors import DifferentContentError, RefusedByDatabaseError, UnknownOrderError
 from saga.outbox import Envelope
+from saga.values import Decision, Outcome
 from tests.engine.conftest import Database, order_request, reply, running_engine
 
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
@@ -193,9 +193,7 @@ async def test_different_content_under_the_same_identity_changes_nothing(
     assert await database.value("SELECT count(*) FROM outbox") == 2
 
 
-async def test_many_copies_of_a_reply_at_several_workers_move_the_saga_once(
-    migrated: str, database: Database
-) -> None:
+async def test_many_copies_of_a_reply_at_several_workers_move_the_saga_once(migrated: str, database: Database) -> None:
     published: list[Envelope] = []
     async with (
         running_engine(migrated, published) as one,

@@ -18,6 +18,7 @@ from saga.bus import Bus
 from saga.database import connect, sessions
 from saga.outbox import EXCHANGE, LEASE, Envelope
 from saga.relay import Relay
+from tests.waiting import until
 
 
 def envelope(routing_key: str = "domain.order.OrderCreated", **changed: Any) -> Envelope:
@@ -60,9 +61,11 @@ class Outbox:
 
     async def until_empty(self) -> None:
         """Wait until every row is gone."""
-        async with asyncio.timeout(10):
-            while await self.rows():
-                await asyncio.sleep(0.02)
+
+        async def empty() -> bool:
+            return not await self.rows()
+
+        await until(empty)
 
 
 class Listener:

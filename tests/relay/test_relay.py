@@ -1,6 +1,5 @@
 """The relay on a real PostgreSQL and a real RabbitMQ."""
 
-import asyncio
 import json
 
 import pytest
@@ -12,6 +11,7 @@ from saga.bus import DEAD_LETTER_QUEUE, UNROUTABLE, Bus
 from saga.outbox import DEAD_LETTER_EXCHANGE
 from saga.relay import Relay
 from tests.relay.conftest import Listener, Outbox, envelope, lease_over, running_relay
+from tests.waiting import until
 
 
 async def test_a_message_leaves_with_all_that_the_contract_says(
@@ -59,9 +59,10 @@ async def test_an_unroutable_message_stays_is_counted_and_leaves_when_its_queue_
     await outbox.write(*sent)
     relay.hand_over(sent)
 
-    async with asyncio.timeout(10):
-        while [row["last_error"] for row in await outbox.rows()] != [UNROUTABLE] * 20:
-            await asyncio.sleep(0.02)
+    async def all_returned() -> bool:
+        return [row["last_error"] for row in await outbox.rows()] == [UNROUTABLE] * 20
+
+    await until(all_returned)
     assert (REGISTRY.get_sample_value("order_service_unpublished_total", labels) or 0) >= before + 20
     assert f"20 x {key} could not be published" in caplog.text
 
@@ -79,9 +80,11 @@ async def test_what_a_crash_left_behind_is_claimed_by_any_worker_when_its_lease_
     await outbox.write(left, leased)
     async with running_relay(pool, vhost), running_relay(pool, vhost):
         assert (await listener.next()).message_id == str(left.message_id)
-        async with asyncio.timeout(10):
-            while len(await outbox.rows()) != 1:
-                await asyncio.sleep(0.02)
+
+        async def one_is_gone() -> bool:
+            return len(await outbox.rows()) == 1
+
+        await until(one_is_gone)
     assert [row["id"] for row in await outbox.rows()] == [leased.id]
     assert listener.messages.empty()
 
@@ -109,9 +112,11 @@ async def test_without_a_broker_the_rows_stay_and_leave_later(
     assert list(failures) == [sent.id]
     async with running_relay(pool, "amqp://guest:guest@127.0.0.1:9/") as relay:
         relay.hand_over([sent])
-        async with asyncio.timeout(10):
-            while not (await outbox.rows())[0]["last_error"]:
-                await asyncio.sleep(0.02)
+
+        async def tried_in_vain() -> bool:
+            return bool((await outbox.rows())[0]["last_error"])
+
+        await until(tried_in_vain)
     await listener.bind("domain.order.#")
     async with running_relay(pool, vhost):
         assert (await listener.next()).message_id == str(sent.message_id)

@@ -1,0 +1,74 @@
+"""`python -m benchmarks`, what `make bench` calls: what a saga costs in the whole system, and its transport alone."""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.measuring import SIDES, Plan, Watcher, measure
+from benchmarks.report import report, table
+from benchmarks.verify import NotEmptyError
+from local.errors import LocalError
+
+console = Console(stderr=True, highlight=False)
+
+
+def run(  # noqa: PLR0913, PLR0917 - each is an option
+    sagas: Annotated[int, typer.Option(min=2, help="Sagas per round and side.")] = 800,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; in each the floor, then the system.")] = 5,
+    warm_up: Annotated[int, typer.Option(min=0, help="Sagas before each measurement that do not count.")] = 200,
+    in_flight: Annotated[int, typer.Option(min=1, help="Sagas under way at once (closed loop).")] = 400,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="Sagas started per second instead (open loop).")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the service, and of the floor.")] = 1,
+    database_url: Annotated[
+        str | None,
+        typer.Option(envvar="BENCH_DATABASE_URL", help="An empty database. Unset: a private PostgreSQL."),
+    ] = None,
+    rabbitmq_url: Annotated[
+        str | None,
+        typer.Option(envvar="BENCH_RABBITMQ_URL", help="An empty virtual host. Unset: a private RabbitMQ."),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report there as well.")] = None,
+    system: Annotated[str, typer.Option(hidden=True, help="Another application in the service's place.")] = SIDES[
+        "system"
+    ],
+) -> None:
+    """Measure sagas per second, worker CPU per saga and latency of the whole system, beside the transport floor.
+
+    Exit code 1: a server could not be started, or something was lost and the figures are void.
+    """
+    # both ways of asking us to stop take the same road
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    plan = Plan(sagas, warm_up, rounds, in_flight, rate, workers, database_url, rabbitmq_url)
+    load_before = os.getloadavg()[0]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        # the screen is drawn on the cores that are measured: seldom
+        with Progress(*columns, console=console, refresh_per_second=2, transient=True) as progress:
+            task = progress.add_task("starting", total=len(SIDES) * rounds * (warm_up + sagas))
+            watcher = Watcher(
+                phase=lambda name: progress.update(task, description=name), saga_ended=lambda: progress.advance(task)
+            )
+            measured = measure(plan, watcher, system=system)
+    except (LocalError, NotEmptyError) as error:
+        console.print(str(error), markup=False, soft_wrap=True, style="red")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running.")
+        sys.exit(130)
+    options = {name: value for name, value in asdict(plan).items() if not name.endswith("_url")}
+    found = report(measured, options, load_before)
+    Console(highlight=False).print(table(found))
+    if json_file:
+        json_file.write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(run)

@@ -1,0 +1,150 @@
+"""The HTTP API on a real PostgreSQL with a running engine, called through ASGI."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from handlers.http import http_app
+from handlers.watching import Watch
+from saga.cells import Signal
+from saga.database import Sessions, connect, sessions
+from saga.engine import Engine
+from saga.values import Decision, Event, Policy
+
+ASYNCAPI = {"asyncapi": "3.0.0", "info": {"title": "Order service", "version": "1.0.0"}}
+HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
+
+
+def order_body(**changed: Any) -> dict[str, Any]:
+    """The body of an order like no other."""
+    item = {"productId": str(uuid4()), "productName": "Laptop", "quantity": 1, "price": "1299.99"}
+    return {"userId": str(uuid4()), "items": [item]} | changed
+
+
+class WitnessedWatch(Watch):
+    """A watch that tells when somebody begins to wait, and counts its looks."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.looks = 0
+
+        def counted() -> Any:
+            self.looks += 1
+            return sessions()
+
+        super().__init__(counted, tick=0.01)  # type: ignore[arg-type]
+        self.arrived = asyncio.Semaphore(0)
+
+    async def changed(self, order_id: UUID, what: Literal["order", "saga"], seen: datetime | None) -> None:
+        waiting = asyncio.ensure_future(super().changed(order_id, what, seen))
+        # the first step of the wait registers it
+        await asyncio.wait([waiting], timeout=0)
+        self.arrived.release()
+        try:
+            await waiting
+        finally:
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+
+@dataclass
+class Service:
+    """What a test calls and looks at."""
+
+    client: httpx2.AsyncClient
+    app: FastAPI
+    engine: Engine
+    sessions: Sessions
+    watch: WitnessedWatch
+    missing: list[str] = field(default_factory=list)
+    """What the checks of readiness find."""
+
+    async def place(self, **changed: Any) -> dict[str, Any]:
+        response = await self.client.post("/api/orders", json=order_body(**changed))
+        assert response.status_code == 201, response.text
+        order: dict[str, Any] = response.json()
+        return order
+
+    async def happen(self, order_id: str, *signals: Signal, **changed: Any) -> Decision:
+        for signal in signals:
+            decision = await self.engine.advance(Event(signal, UUID(order_id), **({"event_id": uuid4()} | changed)))
+        return decision
+
+    async def saga(self, order_id: str) -> dict[str, Any]:
+        response = await self.client.get(f"/api/orders/{order_id}/saga")
+        assert response.status_code == 200, response.text
+        saga: dict[str, Any] = response.json()
+        return saga
+
+    async def rows(self) -> int:
+        """How many rows there are of what an order writes."""
+        tables = ("orders", "order_sagas", "request_identities", "outbox")
+        async with self.sessions() as session:
+            return sum([(await session.execute(text(f"SELECT count(*) FROM {name}"))).scalar_one() for name in tables])
+
+
+@asynccontextmanager
+async def serving(
+    engine: Engine, pool: Sessions, policy: Policy, asyncapi: Callable[[], dict[str, Any]] = lambda: ASYNCAPI
+) -> AsyncIterator[Service]:
+    """The API, called as long as the block lasts."""
+    watch = WitnessedWatch(pool)
+    missing: list[str] = []
+
+    async def unready() -> list[str]:
+        return missing
+
+    app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch)
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
+        yield Service(client, app, engine, pool, watch, missing)
+    watch.close()
+
+
+@pytest.fixture
+def policy() -> Policy:
+    """How long sagas wait."""
+    return Policy()
+
+
+@pytest.fixture
+async def service(migrated: str, policy: Policy) -> AsyncIterator[Service]:
+    """The API with an engine that runs."""
+    database = connect(migrated, connections=4, name="tests")
+    engine = Engine(sessions(database), policy, lambda _: None)
+    running = asyncio.create_task(engine.run())
+    async with serving(engine, sessions(database), policy) as service:
+        yield service
+    running.cancel()
+    await asyncio.wait([running])
+    await database.dispose()
+
+
+@pytest.fixture
+async def homeless(policy: Policy) -> AsyncIterator[Service]:
+    """The API where nothing answers in the place of the database, nor runs its engine."""
+    database = connect("postgresql+asyncpg://nobody@127.0.0.1:1/nothing", connections=1, name="tests")
+    async with serving(Engine(sessions(database), policy, lambda _: None), sessions(database), policy) as service:
+        yield service
+    await database.dispose()
+
+
+def problem(response: httpx2.Response, status: int) -> dict[str, Any]:
+    """The problem of an answer that has to be one."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    body: dict[str, Any] = response.json()
+    assert body["status"] == status
+    assert body["type"].startswith("urn:order-service:")
+    assert body["title"]
+    assert body["detail"]
+    return body

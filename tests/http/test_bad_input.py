@@ -1,0 +1,383 @@
+"""No input whatever gives a 5xx, and no bad one writes anything."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from handlers.paging import cursor
+from handlers.problems import MEDIA_TYPE
+from local.postgres import PrivatePostgres
+from models.messages import MAX_BODY_BYTES
+from tests.http.conftest import Service, order_body, problem
+
+JSON = {"content-type": "application/json"}
+ITEM: dict[str, Any] = order_body()["items"][0]
+FOREVER = "9" * 5000
+
+
+@pytest.fixture(scope="module")
+def one_database(postgres: PrivatePostgres, template: str) -> Iterator[str]:
+    """One for all tests here: what each may write is counted."""
+    yield postgres.create_database("test_bad_input", template=template)
+    postgres.drop_database("test_bad_input")
+
+
+@pytest.fixture
+def migrated(one_database: str) -> str:
+    """In place of a database for every test."""
+    return one_database
+
+
+@pytest.fixture
+async def refusing(service: Service) -> AsyncIterator[Service]:
+    """The API, which must not have written anything when the test ends."""
+    before = await service.rows()
+    yield service
+    assert await service.rows() == before
+
+
+def _with_item(**changed: Any) -> dict[str, Any]:
+    return order_body(items=[ITEM | changed])
+
+
+def _without(field: str) -> dict[str, Any]:
+    return order_body(items=[{name: value for name, value in ITEM.items() if name != field}])
+
+
+INVALID: list[tuple[Any, str]] = [
+    ([], "body"),
+    ("text", "body"),
+    (None, "body"),
+    (17, "body"),
+    (True, "body"),
+    ({"userId": str(uuid4())}, "items"),
+    (order_body(userId=None), "userId"),
+    (order_body(userId=1), "userId"),
+    (order_body(userId=10**40), "userId"),
+    (order_body(userId=True), "userId"),
+    (order_body(userId=""), "userId"),
+    (order_body(userId="me"), "userId"),
+    (order_body(userId=["x"]), "userId"),
+    (order_body(userId="\x00"), "userId"),
+    (order_body(userId="\ud800"), "userId"),
+    (order_body(userId=str(uuid4()) + "0"), "userId"),
+    (order_body(userId=f"{uuid4()}' OR 1=1 --"), "userId"),
+    (order_body(items=None), "items"),
+    (order_body(items=[]), "items"),
+    (order_body(items={}), "items"),
+    (order_body(items="Laptop"), "items"),
+    (order_body(items=[ITEM] * 101), "items"),
+    (order_body(items=[ITEM | {"price": "9999999999999999.99"}] * 2), "items"),
+    (order_body(items=[ITEM | {"price": "9999999999999999.99", "quantity": 2}]), "items"),
+    (order_body(items=[None]), "items.0"),
+    (order_body(items=[[]]), "items.0"),
+    (order_body(items=[ITEM, 1]), "items.1"),
+    (_without("productId"), "items.0.productId"),
+    (_without("productName"), "items.0.productName"),
+    (_without("quantity"), "items.0.quantity"),
+    (_without("price"), "items.0.price"),
+    (_with_item(productId="x"), "items.0.productId"),
+    (_with_item(productId=7), "items.0.productId"),
+    (_with_item(productId=None), "items.0.productId"),
+    (_with_item(productName=""), "items.0.productName"),
+    (_with_item(productName="x" * 201), "items.0.productName"),
+    (_with_item(productName="a\x00b"), "items.0.productName"),
+    (_with_item(productName="\ud83d"), "items.0.productName"),
+    (_with_item(productName="\udc00 low first"), "items.0.productName"),
+    (_with_item(productName=5), "items.0.productName"),
+    (_with_item(productName=None), "items.0.productName"),
+    (_with_item(quantity=0), "items.0.quantity"),
+    (_with_item(quantity=-1), "items.0.quantity"),
+    (_with_item(quantity=1_000_001), "items.0.quantity"),
+    (_with_item(quantity=10**300), "items.0.quantity"),
+    (_with_item(quantity=1.5), "items.0.quantity"),
+    (_with_item(quantity=1.0), "items.0.quantity"),
+    (_with_item(quantity="1"), "items.0.quantity"),
+    (_with_item(quantity=True), "items.0.quantity"),
+    (_with_item(quantity=None), "items.0.quantity"),
+    (_with_item(price=-0.01), "items.0.price"),
+    (_with_item(price="-1"), "items.0.price"),
+    (_with_item(price=0.005), "items.0.price"),
+    (_with_item(price="1.999"), "items.0.price"),
+    (_with_item(price=10**16), "items.0.price"),
+    (_with_item(price=1e300), "items.0.price"),
+    (_with_item(price=1e-300), "items.0.price"),
+    (_with_item(price="1e5"), "items.0.price"),
+    (_with_item(price=FOREVER), "items.0.price"),
+    (_with_item(price="NaN"), "items.0.price"),
+    (_with_item(price="Infinity"), "items.0.price"),
+    (_with_item(price="\uff11"), "items.0.price"),
+    (_with_item(price=" 1"), "items.0.price"),
+    (_with_item(price="1,00"), "items.0.price"),
+    (_with_item(price=""), "items.0.price"),
+    (_with_item(price=True), "items.0.price"),
+    (_with_item(price=None), "items.0.price"),
+    (_with_item(price=[]), "items.0.price"),
+    (_with_item(price={"amount": 1}), "items.0.price"),
+]
+UNREADABLE: list[bytes] = [
+    b"",
+    b" ",
+    b"{",
+    b"order",
+    b"{'userId': 1}",
+    b'{"userId": 1,}',
+    b"{} {}",
+    b"\xff\xfe{\x00}\x00",
+    b"\xef\xbb\xbf{}",
+    b'{"userId": "\xff"}',
+    b'{"userId": "\xed\xa0\x80"}',
+    b'{"userId": "\xc0\x80"}',
+    b'{"userId": "a\x00b"}',
+    b"\x00",
+    b'{"price": NaN}',
+    b'{"price": -Infinity}',
+    b'{"price": 1e99999999999999999999}',
+    b'{"price": ' + FOREVER.encode() + b"}",
+    b'{"userId": 1, "userId": 2}',
+    b'{"\\ud800": 1, "\\ud800": 2}',
+    b"[" * 100_000,
+    b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    b'{"userId": 01}',
+    b'"\\x"',
+    b"<order/>",
+]
+
+
+@pytest.mark.parametrize(("body", "field"), INVALID, ids=lambda value: json.dumps(value)[-60:])
+async def test_an_invalid_order_is_refused_with_the_field_named(refusing: Service, body: Any, field: str) -> None:
+    response = await refusing.client.post("/api/orders", content=json.dumps(body), headers=JSON)
+    errors = problem(response, 422)["errors"]
+    assert {error["field"] for error in errors} == {field}
+    assert {error["location"] for error in errors} == {"body"}
+
+
+@pytest.mark.parametrize("body", UNREADABLE, ids=lambda body: repr(body[:40]))
+async def test_a_body_that_cannot_be_read_is_refused(refusing: Service, body: bytes) -> None:
+    response = await refusing.client.post("/api/orders", content=body, headers=JSON)
+    assert problem(response, 400)["type"] == "urn:order-service:unreadable"
+
+
+async def test_every_field_that_is_wrong_is_named(service: Service) -> None:
+    body = {"userId": 1, "items": [ITEM | {"price": -1, "quantity": 0}, {}]}
+    errors = problem(await service.client.post("/api/orders", json=body), 422)["errors"]
+    wrong = {"userId", "items.0.price", "items.0.quantity"}
+    missing = {f"items.1.{name}" for name in ("productId", "productName", "quantity", "price")}
+    assert {error["field"] for error in errors} == wrong | missing
+
+
+async def test_an_empty_object_lacks_both_fields(service: Service) -> None:
+    errors = problem(await service.client.post("/api/orders", json={}), 422)["errors"]
+    assert {error["field"] for error in errors} == {"userId", "items"}
+
+
+async def test_a_problem_repeats_nothing_of_what_the_client_sent(service: Service) -> None:
+    response = await service.client.post("/api/orders", json=_with_item(price="4111-1111"))
+    assert "4111" not in response.text
+    assert "price" in response.text
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+        "application/jsonp",
+        "application",
+        "json",
+        "/",
+        "application/json, text/plain",
+        b"\xff\xfe",
+        b"\x00",
+        ";",
+        "application/json\x00",
+    ],
+    ids=repr,
+)
+async def test_another_content_type_is_refused(refusing: Service, content_type: Any) -> None:
+    headers = {} if content_type is None else {"content-type": content_type}
+    response = await refusing.client.post("/api/orders", content=json.dumps(order_body()), headers=headers)
+    assert problem(response, 415)["type"] == "urn:order-service:unsupported-media-type"
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON", "application/json;charset=UTF-8"])
+async def test_json_is_taken_however_it_is_written(service: Service, content_type: str) -> None:
+    headers = {"content-type": content_type}
+    response = await service.client.post("/api/orders", content=json.dumps(order_body()), headers=headers)
+    assert response.status_code == 201
+
+
+async def test_a_body_over_1_mib_is_refused_by_its_announced_length(refusing: Service) -> None:
+    response = await refusing.client.post("/api/orders", content=b" " * (MAX_BODY_BYTES + 1), headers=JSON)
+    assert problem(response, 413)["type"] == "urn:order-service:too-large"
+
+
+async def test_a_body_over_1_mib_is_refused_without_an_announced_length_and_not_read_to_its_end(
+    refusing: Service,
+) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 65_536
+            yield b" " * 65_536
+
+    response = await refusing.client.post("/api/orders", content=endless(), headers=JSON)
+    problem(response, 413)
+    assert sent <= MAX_BODY_BYTES + 65_536
+
+
+async def test_a_body_of_just_1_mib_is_read(service: Service) -> None:
+    body = json.dumps(order_body()).encode()
+    response = await service.client.post("/api/orders", content=body.ljust(MAX_BODY_BYTES), headers=JSON)
+    assert response.status_code == 201
+
+
+@pytest.mark.parametrize("length", ["-1", "abc", "1e9", "²", FOREVER])
+async def test_an_announced_length_that_is_none_does_no_harm(service: Service, length: str) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", length.encode())]
+    response = await service.client.post("/api/orders", content=json.dumps(order_body()), headers=headers)
+    assert response.status_code in {201, 413}
+
+
+def _cursor(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode()
+
+
+AFTER = [
+    "",
+    "x",
+    "null",
+    "%00",
+    "%F0%9F%92%A9",
+    "%ED%A0%80",
+    "%FF",
+    "A" * 31,
+    "A" * 33,
+    "=" * 32,
+    "/" * 32,
+    "+" * 32,
+    _cursor(b"\x7f" + b"\xff" * 23),
+    _cursor(b"\x80" + b"\x00" * 23),
+    "A" * 60_000,
+]
+
+
+@pytest.mark.parametrize("after", AFTER, ids=lambda text: text[:40])
+async def test_a_cursor_that_is_none_of_ours_is_refused(service: Service, after: str) -> None:
+    response = await service.client.get(f"/api/orders/user/{uuid4()}?after={after}")
+    [error] = problem(response, 422)["errors"]
+    assert (error["location"], error["field"]) == ("query", "after")
+
+
+@pytest.mark.parametrize("year", [1, 1969, 2026, 9999])
+async def test_a_cursor_of_any_time_is_served(service: Service, year: int) -> None:
+    after = cursor(datetime(year, 12, 31, tzinfo=UTC), uuid4())
+    response = await service.client.get(f"/api/orders/user/{uuid4()}?after={after}")
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "101", "1.5", "x", "", "%00", "%FF", FOREVER, "1e1", "NaN"])
+async def test_a_limit_outside_1_to_100_is_refused(service: Service, limit: str) -> None:
+    response = await service.client.get(f"/api/orders/user/{uuid4()}?limit={limit}")
+    [error] = problem(response, 422)["errors"]
+    assert (error["location"], error["field"]) == ("query", "limit")
+
+
+@pytest.mark.parametrize("path", ["/api/orders/{}", "/api/orders/{}/saga", "/api/orders/user/{}"])
+@pytest.mark.parametrize(
+    "text", ["1", "x", "%00", "%FF", "%ED%A0%80", "%F0%9F%92%A9", "%20", "..%2F..", "a" * 10_000, "null", "{}", "'"]
+)
+async def test_an_id_that_is_none_is_refused(service: Service, path: str, text: str) -> None:
+    response = await service.client.get(path.replace("{}", text))
+    assert response.status_code in {404, 422}
+    assert response.headers["content-type"] == MEDIA_TYPE
+
+
+@pytest.mark.parametrize("query", ["%00=%00", "&&&&", "=", "limit&after", "%FF=%FE", "a=" + "b" * 60_000, "&" * 5_000])
+async def test_what_else_is_in_a_query_does_no_harm(service: Service, query: str) -> None:
+    order = await service.place()
+    response = await service.client.get(f"/api/orders/{order['id']}?{query}")
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("value", [b"", b"\xff", b"\x00", b'"', b"W/", b",,,", b'W/"a", "b', b"*, *", b"x" * 65_536])
+@pytest.mark.parametrize("name", ["if-none-match", "prefer", "accept", "cookie", "traceparent", "host", "range"])
+async def test_odd_headers_do_no_harm(service: Service, name: str, value: bytes) -> None:
+    order = await service.place()
+    response = await service.client.get(f"/api/orders/{order['id']}", headers=[(name.encode(), value)])
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/api"),
+        ("GET", "/api/orders/"),
+        ("POST", "/api/orders/"),
+        ("GET", "/api/orders//saga"),
+        ("GET", "/assets/../settings.py"),
+        ("GET", "/assets/..%2f..%2fsettings.py"),
+        ("GET", "/assets/unknown"),
+        ("GET", "/%00"),
+        ("GET", "/%FF"),
+    ],
+)
+async def test_an_unknown_path_is_404(service: Service, method: str, path: str) -> None:
+    problem(await service.client.request(method, path), 404)
+
+
+@pytest.mark.parametrize("path", ["/api/orders/{}", "/api/orders/{}/saga"])
+async def test_an_unknown_order_is_404(service: Service, path: str) -> None:
+    missing = str(uuid4())
+    body = problem(await service.client.get(path.replace("{}", missing)), 404)
+    assert body["type"] == "urn:order-service:unknown-order"
+    assert missing in body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/api/orders", "POST"),
+        ("DELETE", "/api/orders", "POST"),
+        ("PUT", f"/api/orders/{uuid4()}", "GET"),
+        ("POST", f"/api/orders/{uuid4()}/saga", "GET"),
+        ("POST", "/health/live", "GET"),
+        ("BREW", "/metrics", "GET"),
+    ],
+)
+async def test_a_method_that_a_path_does_not_know_is_405(service: Service, method: str, path: str, allow: str) -> None:
+    response = await service.client.request(method, path)
+    problem(response, 405)
+    assert response.headers["allow"] == allow
+
+
+async def test_a_client_that_goes_away_in_the_middle_of_its_body_writes_nothing(refusing: Service) -> None:
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(_: Any) -> None:
+        pass
+
+    url = httpx2.URL("http://orders/api/orders")
+    scope = {
+        "type": "http", "method": "POST", "path": url.path, "raw_path": url.raw_path, "query_string": b"",
+        "headers": [(b"content-type", b"application/json")], "root_path": "", "http_version": "1.1", "scheme": "http",
+        "server": ("orders", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    await refusing.app(scope, receive, send)

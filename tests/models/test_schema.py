@@ -1,0 +1,173 @@
+"""The schema on a real PostgreSQL: migrations, and rows that cannot be."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import alembic.command
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from models.states import Position
+from saga.database import alembic_config, connect, migrate, schema_is_current
+
+
+@pytest.fixture
+async def empty(database: str) -> AsyncIterator[AsyncEngine]:
+    """A database without a schema."""
+    engine = connect(database, connections=12, name="test")
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def schema(migrated: str) -> AsyncIterator[AsyncEngine]:
+    """A database with the schema."""
+    engine = connect(migrated, connections=2, name="test")
+    yield engine
+    await engine.dispose()
+
+
+async def test_the_migrations_give_the_schema_that_the_tables_say(schema: AsyncEngine) -> None:
+    def check(connection: Connection) -> None:
+        alembic.command.check(alembic_config(connection))
+
+    async with schema.begin() as connection:
+        await connection.run_sync(check)
+
+
+MIGRATE = """
+import asyncio, sys
+from saga.database import connect, migrate
+engine = connect(sys.argv[1], connections=1, name="test")
+asyncio.run(migrate(engine))
+"""
+
+
+async def test_workers_that_migrate_at_once_migrate_once(empty: AsyncEngine, database: str) -> None:
+    workers = [await asyncio.create_subprocess_exec(sys.executable, "-c", MIGRATE, database) for _ in range(6)]
+    assert await asyncio.gather(*(worker.wait() for worker in workers)) == [0] * 6
+    assert await schema_is_current(empty)
+
+
+async def test_the_migrations_lead_back_as_well(empty: AsyncEngine) -> None:
+    def down(connection: Connection) -> None:
+        alembic.command.downgrade(alembic_config(connection), "base")
+
+    await migrate(empty)
+    async with empty.begin() as connection:
+        await connection.run_sync(down)
+        left = await connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
+        assert left.scalars().all() == ["alembic_version"]
+    await migrate(empty)
+    assert await schema_is_current(empty)
+
+
+ORDER: dict[str, Any] = {"status": "'Pending'", "items": "'[]'", "total_amount": "1.00"}
+SAGA: dict[str, Any] = {
+    "status": "'Started'",
+    "current_step": "'ValidateInventory'",
+    "open_command": "'ValidateInventory'",
+    "history": "'[]'",
+    "completed_at": "NULL",
+    "sent": "'{}'",
+    "timer": "'reply'",
+    "due_at": "now()",
+    "incident": "NULL",
+}
+ENDED = {
+    "status": "'Completed'",
+    "current_step": "'Completed'",
+    "open_command": "NULL",
+    "completed_at": "now()",
+    "timer": "NULL",
+    "due_at": "NULL",
+}
+INCIDENT = """'{"kind": "release_unanswered"}'"""
+
+
+async def insert(schema: AsyncEngine, order: dict[str, Any], saga: dict[str, Any]) -> None:
+    ids = {"order": uuid4(), "saga": uuid4(), "user": uuid4()}
+    columns, values = ", ".join(order), ", ".join(order.values())
+    saga_columns, saga_values = ", ".join(saga), ", ".join(saga.values())
+    async with schema.begin() as connection:
+        await connection.execute(
+            text(f"INSERT INTO orders (id, user_id, created_at, {columns}) VALUES (:order, :user, now(), {values})"),
+            ids,
+        )
+        await connection.execute(
+            text(
+                "INSERT INTO order_sagas (id, order_id, created_at, updated_at, table_version, cancel_requested,"
+                f" traceparent, {saga_columns}) VALUES (:saga, :order, now(), now(), 1, false, '', {saga_values})"
+            ),
+            ids,
+        )
+
+
+@pytest.mark.parametrize("position", Position)
+async def test_every_position_has_its_row(schema: AsyncEngine, position: Position) -> None:
+    open_ = position.open_command is not None
+    saga = SAGA | {
+        "status": f"'{position.status}'",
+        "current_step": f"'{position.current_step}'",
+        "open_command": f"'{position.open_command}'" if open_ else "NULL",
+        "completed_at": "now()" if position.ended else "NULL",
+        "timer": "'reply'" if open_ else "NULL",
+        "due_at": "now()" if open_ else "NULL",
+    }
+    await insert(schema, ORDER, saga)
+
+
+async def test_a_parked_saga_that_is_never_asked_again_is_an_incident_without_a_timer(schema: AsyncEngine) -> None:
+    await insert(schema, ORDER, SAGA | {"timer": "'reask'", "due_at": "NULL", "incident": INCIDENT})
+
+
+@pytest.mark.parametrize(
+    ("table", "changed"),
+    [
+        ("order", {"status": "'Lost'"}),
+        ("order", {"items": "'{}'"}),
+        ("order", {"total_amount": "'NaN'"}),
+        ("order", {"total_amount": "-0.01"}),
+        ("order", {"total_amount": "10000000000000000"}),
+        ("saga", {"status": "'Lost'"}),
+        ("saga", {"status": "'InProgress'"}),
+        ("saga", {"current_step": "'ProcessPayment'"}),
+        ("saga", {"open_command": "'ReleaseInventory'"}),
+        ("saga", {"open_command": "NULL", "timer": "NULL", "due_at": "NULL"}),
+        ("saga", {"completed_at": "now()"}),
+        ("saga", {"timer": "NULL", "due_at": "NULL"}),
+        ("saga", {"timer": "'soon'"}),
+        ("saga", {"due_at": "NULL"}),
+        ("saga", {"timer": "'reask'", "incident": "NULL"}),
+        ("saga", {"history": "'{}'"}),
+        ("saga", {"history": "NULL"}),
+        ("saga", ENDED | {"completed_at": "NULL"}),
+        ("saga", ENDED | {"timer": "'reply'", "due_at": "now()"}),
+        ("saga", ENDED | {"due_at": "now()"}),
+        ("saga", ENDED | {"open_command": "'ReleaseInventory'", "timer": "'reply'", "due_at": "now()"}),
+    ],
+)
+async def test_an_illegal_row_is_refused_whoever_writes_it(
+    schema: AsyncEngine, table: str, changed: dict[str, str]
+) -> None:
+    order, saga = (ORDER | changed, SAGA) if table == "order" else (ORDER, SAGA | changed)
+    with pytest.raises(DBAPIError) as refused:
+        await insert(schema, order, saga)
+    assert getattr(refused.value.orig, "sqlstate", None) in {"23514", "23502", "22003"}
+
+
+async def test_an_order_has_one_saga(schema: AsyncEngine) -> None:
+    await insert(schema, ORDER, SAGA)
+    with pytest.raises(DBAPIError, match="uq_order_sagas_order_id"):
+        async with schema.begin() as connection:
+            await connection.execute(
+                text(
+                    "INSERT INTO order_sagas SELECT (jsonb_populate_record(s, jsonb_build_object('id',"
+                    " gen_random_uuid()))).* FROM order_sagas s"
+                )
+            )

@@ -1,0 +1,237 @@
+"""The whole system: the service as its users run it, stand-in participants, and an ear on the bus."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import aio_pika
+import asyncpg
+import httpx2
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
+
+from local import billing, inventory, ledger
+from local.child import Child
+from local.host import LOOPBACK, free_port
+from local.participant import Participant
+from local.stand_in import ledger_path
+from tests.waiting import until
+
+PROJECT = Path(__file__).parent.parent.parent
+READY_SECONDS = 30.0
+STOP_SECONDS = 20.0
+PRODUCT = "5b1f7f0e-9a3e-4c40-8d1f-0f6f2a6e0c11"
+
+
+def order_body(quantity: int = 1, price: object = 1299.99, **more: Any) -> dict[str, Any]:
+    """The seed's order, for a customer like no other."""
+    item = {"productId": PRODUCT, "productName": "Laptop", "quantity": quantity, "price": price}
+    return {"userId": str(uuid4()), "items": [item], **more}
+
+
+class Service:
+    """The service in a process of its own."""
+
+    def __init__(self, home: Path, env: dict[str, str], workers: int = 1) -> None:
+        self.port = free_port()
+        self.log = home / f"service-{self.port}.log"
+        self._env = os.environ | env
+        self._workers = workers
+        self.child = self._launch()
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def _launch(self) -> Child:
+        run = [sys.executable, "-m", "faststream", "run", "app:app", "--host", LOOPBACK, "--port", str(self.port)]
+        more = ["--workers", str(self._workers)] if self._workers > 1 else []
+        return Child("service", [*run, *more], log=self.log, env=self._env, cwd=PROJECT)
+
+    async def ready(self) -> None:
+        """Return when it says so."""
+
+        async def says_so() -> bool:
+            assert self.child.returncode is None, self.log.read_text()
+            try:
+                async with httpx2.AsyncClient(base_url=self.url) as client:
+                    return (await client.get("/health/ready")).status_code == 200
+            except httpx2.TransportError:
+                return False
+
+        await until(says_so, READY_SECONDS)
+
+    def kill(self) -> None:
+        """SIGKILL, as a fault."""
+        self.child.kill()
+
+    async def restart(self) -> None:
+        self.child = self._launch()
+        await self.ready()
+
+    def stop(self) -> None:
+        self.child.stop(seconds=STOP_SECONDS)
+
+
+class Ear:
+    """Hears everything that anybody publishes on the exchange."""
+
+    def __init__(self, channel: AbstractChannel, domain: AbstractExchange) -> None:
+        self._channel = channel
+        self._domain = domain
+        self.heard: list[AbstractIncomingMessage] = []
+
+    async def listen(self) -> None:
+        queue = await self._channel.declare_queue(f"ear-{uuid4()}", durable=True, auto_delete=False)
+        await queue.bind(self._domain, "#")
+        await queue.consume(self._hear, no_ack=True)
+
+    async def _hear(self, message: AbstractIncomingMessage) -> None:
+        self.heard.append(message)
+
+    def about(self, order_id: str) -> list[tuple[str, dict[str, Any]]]:
+        """Routing key and body of all that was said about an order."""
+        bodies = [(message.routing_key or "", _json(message.body)) for message in self.heard]
+        return [(key, body) for key, body in bodies if isinstance(body, dict) and body.get("orderId") == order_id]
+
+    async def publish(self, routing_key: str, body: object, **properties: Any) -> None:
+        """Say something."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        await self._domain.publish(aio_pika.Message(raw, **properties), routing_key)
+
+    async def dead_letters(self, count: int) -> list[AbstractIncomingMessage]:
+        """Take this many dead letters."""
+        queue = await self._channel.get_queue("order-service.dead-letters")
+        taken: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        tag = await queue.consume(taken.put, no_ack=True)
+        async with asyncio.timeout(15):
+            letters = [await taken.get() for _ in range(count)]
+        await queue.cancel(tag)
+        return letters + [taken.get_nowait() for _ in range(taken.qsize())]
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+class System:
+    """Everything together."""
+
+    def __init__(
+        self, service: Service, ear: Ear, participants: dict[str, Participant], folder: Path, dsn: str
+    ) -> None:
+        self.service = service
+        self.ear = ear
+        self.inventory, self.billing = participants["inventory"], participants["billing"]
+        self.client = httpx2.AsyncClient(base_url=service.url, timeout=30)
+        self._folder = folder
+        self._dsn = dsn
+
+    async def order(self, body: dict[str, Any]) -> str:
+        """Place an order over HTTP; its id."""
+        answer = await self.client.post("/api/orders", json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def saga(self, order_id: str) -> dict[str, Any]:
+        answer = await self.client.get(f"/api/orders/{order_id}/saga")
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    async def ended(self, order_id: str, seconds: float = 20) -> dict[str, Any]:
+        """The saga, once it has ended."""
+
+        async def has_ended() -> bool:
+            answer = await self.client.get(f"/api/orders/{order_id}/saga")
+            return answer.status_code == 200 and answer.json()["completedAt"] is not None
+
+        await until(has_ended, seconds)
+        return await self.saga(order_id)
+
+    def done(self, order_id: str) -> ledger.Record:
+        """What the participants really did for an order."""
+        records = ledger.read(*(ledger_path(self._folder, name) for name in ("inventory", "billing")))
+        return records.get(UUID(order_id), ledger.Record())
+
+    async def rows(self, query: str) -> list[dict[str, Any]]:
+        connection = await asyncpg.connect(self._dsn.replace("+asyncpg", ""))
+        try:
+            return [dict(row) for row in await connection.fetch(query)]
+        finally:
+            await connection.close()
+
+    async def quiet(self) -> None:
+        """Return when everything committed has been published."""
+
+        async def outbox_is_empty() -> bool:
+            return not await self.rows("SELECT 1 FROM outbox")
+
+        await until(outbox_is_empty, 40)
+
+
+@pytest.fixture
+def workers() -> int:
+    """How many worker processes the service has."""
+    return 1
+
+
+@pytest.fixture
+def settings() -> dict[str, str]:
+    """What the service's environment says beside the two addresses."""
+    return {}
+
+
+@pytest.fixture
+def environment(database: str, vhost: str, settings: dict[str, str]) -> dict[str, str]:
+    return {"DATABASE_URL": database, "RABBITMQ_URL": vhost, **settings}
+
+
+@pytest.fixture
+def service(tmp_path: Path, environment: dict[str, str], workers: int) -> Iterator[Service]:
+    """The service, on an empty database and an empty virtual host."""
+    service = Service(tmp_path, environment, workers)
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+async def system(service: Service, vhost: str, database: str, tmp_path: Path) -> AsyncIterator[System]:
+    """The service, its neighbours and an ear, all ready."""
+    async with AsyncExitStack() as stack:
+        connection = await stack.enter_async_context(await aio_pika.connect(vhost))
+        channel = await connection.channel()
+        ear = Ear(channel, await channel.declare_exchange("domain", aio_pika.ExchangeType.TOPIC, durable=True))
+        await ear.listen()
+        participants = {}
+        for stand_in in (inventory, billing):
+            ledger_file = ledger_path(tmp_path, stand_in.NAME)
+            participant = Participant(stand_in.NAME, stand_in.RULES, rabbitmq_url=vhost, ledger=ledger_file)
+            participants[stand_in.NAME] = await stack.enter_async_context(participant)
+        await service.ready()
+        system = System(service, ear, participants, tmp_path, database)
+        await stack.enter_async_context(system.client)
+        yield system
+
+
+def command_line(arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `faststream …` as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "faststream", *arguments],
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"], **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

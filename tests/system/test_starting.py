@@ -1,0 +1,53 @@
+"""Starting, with what a person forgets or mistypes."""
+
+import asyncio
+
+import pytest
+
+from local.rule import Behaviour
+from tests.system.conftest import Service, System, command_line, order_body
+from tests.waiting import until
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"DATABASE_URL": None}, "DATABASE_URL is not set"),
+        ({"RABBITMQ_URL": None}, "RABBITMQ_URL is not set"),
+        ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL: must begin with postgresql"),
+        ({"RABBITMQ_URL": "http://localhost"}, "RABBITMQ_URL: must begin with amqp"),
+        ({"SAGA_RETRY_ATTEMPTS": "-1"}, "SAGA_RETRY_ATTEMPTS: Input should be greater than or equal to 0"),
+        ({"SAGA_STEP_TIMEOUT_SECONDS": "soon"}, "SAGA_STEP_TIMEOUT_SECONDS: Input should be a valid number"),
+        ({"RABBITMQ_HOST": "localhost"}, "set RABBITMQ_URL or RABBITMQ_HOST, not both"),
+        ({"DATABASE_URL": None, "DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE: /nowhere cannot be read"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(wrong: dict[str, str | None], said: str) -> None:
+    right = {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": "amqp://127.0.0.1:9/"}
+    env = {name: value for name, value in (right | wrong).items() if value is not None}
+    result = command_line(["run", "app:app", "--port", "0"], env)
+    assert result.returncode != 0
+    lines = [line for line in (result.stdout + result.stderr).splitlines() if said in line]
+    assert len(lines) == 1, result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+async def test_a_client_that_waits_does_not_keep_the_service_from_stopping(system: System) -> None:
+    system.inventory.behaviour["ValidateInventory"] = Behaviour(mode="mute")
+    order_id = await system.order(order_body())
+    waiting = asyncio.create_task(system.client.get(f"/api/orders/{order_id}", headers={"Prefer": "wait=30"}))
+
+    async def is_watched() -> bool:
+        watching = "application_name = 'order-service api' AND query LIKE '%ANY%' AND query NOT LIKE '%items%'"
+        return bool(await system.rows(f"SELECT 1 FROM pg_stat_activity WHERE {watching}"))
+
+    await until(is_watched)
+    await asyncio.to_thread(system.service.child.stop, seconds=17)
+    assert (await waiting).json()["status"] == "Pending"
+    assert "Finished server process" in system.service.log.read_text()
+
+
+async def test_a_service_that_is_ready_says_so_and_stops_when_told(service: Service) -> None:
+    await service.ready()
+    service.child.stop(seconds=17)
+    assert "Finished server process" in service.log.read_text()
