@@ -9,11 +9,9 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from saga.errors import DatabaseFault, RefusedByDatabaseError, RefusedError, classify
+from saga.errors import DATABASE_ERRORS, DatabaseFault, RefusedByDatabaseError, RefusedError, classify
 
 log = logging.getLogger(__name__)
 
@@ -132,9 +130,7 @@ def answer_problems(app: FastAPI) -> None:
         StarletteHTTPException: plain,
         RequestValidationError: invalid,
         RefusedError: refusal,
-        DBAPIError: database,
-        PoolTimeoutError: database,
-        OSError: database,
+        **dict.fromkeys(DATABASE_ERRORS, database),
         Exception: mistake,
     }
     app.exception_handlers |= handlers

@@ -17,6 +17,7 @@ from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, Ra
 from faststream.rabbit.annotations import RabbitMessage
 from pydantic import BaseModel, ValidationError
 
+from handlers.acks import Acks
 from handlers.strict_json import decode
 from saga import telemetry
 from saga.bus import QUEUE_ARGUMENTS, Bus
@@ -101,13 +102,12 @@ class Settlement(BaseMiddleware):
         try:
             match exc_val:
                 case None:
-                    await message.ack()
+                    Acks.of(message).ack(message)
                 case RefusedError():
                     await self._dead_letter(message, exc_val)
                 case Exception():
                     log.error("a message of %s failed; giving it back", message.routing_key, exc_info=exc_val)
-                    await asyncio.sleep(_PAUSE)
-                    await message.nack(requeue=True)
+                    await self._give_back(message)
                 case _:
                     return False
         except (AMQPError, OSError, BusAwayError) as error:
@@ -120,11 +120,15 @@ class Settlement(BaseMiddleware):
         try:
             await self.bus.dead_letter(message, error.reason, str(error))
         except BusAwayError:
-            await asyncio.sleep(_PAUSE)
-            await message.nack(requeue=True)
+            await self._give_back(message)
             raise
         telemetry.DEAD_LETTERS.labels(error.reason).inc()
-        await message.ack()
+        Acks.of(message).ack(message)
+
+    async def _give_back(self, message: IncomingMessage) -> None:
+        await asyncio.sleep(_PAUSE)
+        await message.nack(requeue=True)
+        Acks.of(message).settled(message)
 
 
 def settlement(bus: Bus) -> Any:

@@ -8,12 +8,13 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import cast
 from uuid import UUID
 
 import aio_pika
+import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, DeliveryMode
 from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
-from aiormq import spec
 
 from models.messages import instant_text
 from saga.errors import BusAwayError
@@ -181,8 +182,18 @@ async def _declare(channel: AbstractChannel) -> dict[str, AbstractExchange]:
 
 
 async def _publish(exchange: AbstractExchange, message: aio_pika.Message, routing_key: str) -> None:
-    confirmation = await exchange.publish(message, routing_key, mandatory=True)
-    if not isinstance(confirmation, spec.Basic.Ack):
+    channel = await cast("aio_pika.Exchange", exchange).channel.get_underlay_channel()
+    # without `wait` the next message need not wait until this one is on the wire; its confirmation is awaited all the
+    # same
+    confirmation = await cast("aiormq.Channel", channel).basic_publish(
+        message.body,
+        exchange=exchange.name,
+        routing_key=routing_key,
+        properties=message.properties,
+        mandatory=True,
+        wait=False,
+    )
+    if not isinstance(confirmation, aiormq.spec.Basic.Ack):
         raise BusAwayError(f"not confirmed: {confirmation}")
 
 

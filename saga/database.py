@@ -21,22 +21,24 @@ def _dumps(value: Any) -> str:
     return to_json(value).decode()
 
 
-def connect(url: str, *, connections: int, name: str) -> AsyncEngine:
+def connect(url: str, *, connections: int, name: str, **settings: str) -> AsyncEngine:
     """A pool of connections. Nothing is opened before the first use.
 
-    Every wait has an end, on both sides: a connection that hangs must not hold a message or a lock for ever.
+    Every wait has an end, on both sides: a connection that hangs must not hold a message or a lock for ever. No
+    connection is tried before it is used, which would cost a round trip each time: whoever works in the background
+    does the work again, and a client is told to.
 
     Args:
         url: `postgresql+asyncpg://…`.
         connections: the most that are open at once.
         name: what PostgreSQL shows as `application_name`.
+        settings: more of PostgreSQL's settings for these connections.
     """
     return create_async_engine(
         url,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=5,
-        pool_pre_ping=True,
         hide_parameters=True,
         json_serializer=_dumps,
         json_deserializer=json.loads,
@@ -49,14 +51,20 @@ def connect(url: str, *, connections: int, name: str) -> AsyncEngine:
                 "lock_timeout": "5000",
                 "idle_in_transaction_session_timeout": "15000",
                 "jit": "off",
+                **settings,
             },
         },
     )
 
 
 def sessions(engine: AsyncEngine) -> Sessions:
-    """Sessions on this pool. Objects stay readable after the commit."""
+    """Sessions on this pool: what they do is one transaction."""
     return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False, autoflush=False)
+
+
+def statements(engine: AsyncEngine) -> Sessions:
+    """Sessions on this pool in which every statement is a transaction of its own: no BEGIN, no COMMIT to wait for."""
+    return sessions(engine.execution_options(isolation_level="AUTOCOMMIT"))
 
 
 def alembic_config(connection: Connection | None = None) -> alembic.config.Config:

@@ -67,6 +67,10 @@ class ConfigurationError(OrderServiceError):
     reason = "configuration"
 
 
+DATABASE_ERRORS: tuple[type[Exception], ...] = (DBAPIError, PoolTimeoutError, OSError)
+"""What comes out of the database driver when something is wrong; `classify` says what."""
+
+
 class DatabaseFault(Enum):
     """What a failed statement or commit means."""
 

@@ -37,7 +37,7 @@ class Relay:
     """Publishes committed messages. `run` must be running.
 
     Args:
-        sessions: the relay's own sessions; it uses one at a time.
+        sessions: the relay's own, in which every statement is a transaction; it uses one at a time.
         bus: the publishing side of RabbitMQ.
     """
 
@@ -74,7 +74,7 @@ class Relay:
         left_behind = True
         while left_behind:
             try:
-                async with self._sessions() as session, session.begin():
+                async with self._sessions() as session:
                     claimed = await store.claim_overdue(session, LEASE, MAX_BATCH)
             except Exception as error:
                 if classify(error) is not DatabaseFault.TRANSIENT:
@@ -110,7 +110,7 @@ class Relay:
             waits.append((envelope.id, why, STAND_BY_FOR if stands_by else TRY_AGAIN_AFTER))
             tried.add(envelope.routing_key)
         heard = {envelope.routing_key for envelope in published if envelope.last_error == UNROUTABLE}
-        async with self._sessions() as session, session.begin():
+        async with self._sessions() as session:
             if published:
                 await store.remove_published(session, [envelope.id for envelope in published])
             if waits:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saga import store
 from saga.bus import Bus
-from saga.database import connect, sessions
+from saga.database import connect, sessions, statements
 from saga.outbox import EXCHANGE, LEASE, Envelope
 from saga.relay import Relay
 from tests.waiting import until
@@ -118,7 +118,7 @@ async def listener(vhost: str) -> AsyncIterator[Listener]:
 async def running_relay(pool: AsyncEngine, url: str) -> AsyncIterator[Relay]:
     """A relay that runs as long as the block."""
     bus = Bus(url)
-    relay = Relay(sessions(pool), bus)
+    relay = Relay(statements(pool), bus)
     task = asyncio.create_task(relay.run())
     yield relay
     task.cancel()
