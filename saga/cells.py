@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from models.messages import REPLIES, Reply
-from models.states import Command, EntryStatus, IncidentKind, Position
+from models.states import Command, EntryStatus, IncidentKind, Position, Timer
 
 
 class Signal(StrEnum):
@@ -34,8 +34,8 @@ class Signal(StrEnum):
     OPERATOR_COMPENSATE = "operator: compensate"
 
 
-TIMER_SIGNALS = frozenset({Signal.TIMED_OUT, Signal.RETRY_DUE, Signal.REASK_DUE})
-"""The saga's own deadlines."""
+WHEN_DUE = {Timer.REPLY: Signal.TIMED_OUT, Timer.RETRY: Signal.RETRY_DUE, Timer.REASK: Signal.REASK_DUE}
+"""What happens to a saga when its timer runs out."""
 REPLY_MODELS: dict[Signal, type[Reply]] = {Signal(reply.__name__): reply for reply in REPLIES}
 """What each reply signal looks like on the wire, and with it which command it answers."""
 

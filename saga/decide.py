@@ -12,7 +12,7 @@ from models.messages import clip
 from models.states import Command, EntryStatus, IncidentKind, OrderEvent, Position, Timer
 from saga.cells import (
     REPLY_MODELS,
-    TIMER_SIGNALS,
+    WHEN_DUE,
     Acknowledge,
     Already,
     Cell,
@@ -88,7 +88,7 @@ def decide(saga: Saga, event: Event, now: datetime, policy: Policy) -> Decision:
 def _cell(saga: Saga, event: Event, now: datetime) -> Cell:
     """What the table says, unless the event is not about what is open here at all."""
     signal = event.signal
-    if signal in TIMER_SIGNALS and not _is_current(saga, event.deadline, now):
+    if signal in WHEN_DUE.values() and not _is_current(saga, event.deadline, now):
         return Ignore("stale timer")
     if reply := REPLY_MODELS.get(signal):
         if event.causation_id not in (None, message_id(saga.id, reply.answers)):

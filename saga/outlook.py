@@ -6,13 +6,11 @@ Pure, and without rules of its own: `decide` is asked what it would do, and noth
 from typing import TypedDict
 
 from models.messages import REPLIES, instant_text
-from models.states import Command, Timer
+from models.states import Command
 from saga.cells import REPLY_MODELS, Signal
 from saga.decide import decide
-from saga.values import Event, Policy, Saga
+from saga.values import Event, Policy, Saga, when_due
 
-_WHEN_DUE = {Timer.REPLY: Signal.TIMED_OUT, Timer.RETRY: Signal.RETRY_DUE, Timer.REASK: Signal.REASK_DUE}
-"""What happens to a saga when its timer runs out."""
 _SUCCESS: dict[Command, Signal] = {model.answers: signal for signal, model in REPLY_MODELS.items() if model.success}
 
 # `for` is no name that Python lets a class have
@@ -49,9 +47,10 @@ def remaining_steps(saga: Saga) -> list[str]:
 
 def _then(saga: Saga, policy: Policy) -> str:
     """What the timer will bring, in words."""
-    if saga.timer is None or saga.due_at is None:
+    expiry = when_due(saga)
+    if expiry is None or saga.due_at is None:
         return "wait for a reply or an operator"
-    after = decide(saga, Event(_WHEN_DUE[saga.timer], saga.order_id), saga.due_at, policy).saga
+    after = decide(saga, expiry, saga.due_at, policy).saga
     if after.parked and not saga.parked:
         return "park it and tell an operator"
     if after.position is saga.position:

@@ -7,7 +7,7 @@ from typing import NotRequired, TypedDict
 from uuid import UUID, uuid5
 
 from models.states import Command, OrderEvent, Position, Timer
-from saga.cells import Signal
+from saga.cells import WHEN_DUE, Signal
 
 
 class Entry(TypedDict):
@@ -118,6 +118,13 @@ class Send:
     attempt: int | None = None
     dead_letter: bool = False
     """A copy for the dead letters, not for the participant."""
+
+
+def when_due(saga: Saga) -> Event | None:
+    """What happens to a saga when its present timer runs out; None where none is set."""
+    if saga.timer is None:
+        return None
+    return Event(WHEN_DUE[saga.timer], saga.order_id, deadline=Deadline.of(saga))
 
 
 class Outcome(StrEnum):

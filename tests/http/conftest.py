@@ -15,10 +15,11 @@ from sqlalchemy import text
 
 from handlers.http import http_app
 from handlers.watching import Watch
+from saga import store
 from saga.cells import Signal
 from saga.database import Sessions, connect, sessions
 from saga.engine import Engine
-from saga.values import Decision, Event, Policy
+from saga.values import Decision, Event, Policy, when_due
 
 ASYNCAPI = {"asyncapi": "3.0.0", "info": {"title": "Order service", "version": "1.0.0"}}
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
@@ -77,6 +78,18 @@ class Service:
         for signal in signals:
             decision = await self.engine.advance(Event(signal, UUID(order_id), **({"event_id": uuid4()} | changed)))
         return decision
+
+    async def expire(self, order_id: str, times: int = 1) -> None:
+        """Let the saga's timer run out, now."""
+        for _ in range(times):
+            async with self.sessions() as session, session.begin():
+                due = text("UPDATE order_sagas SET due_at = clock_timestamp() WHERE order_id = :id")
+                await session.execute(due, {"id": UUID(order_id)})
+                stored = await store.find_saga(session, UUID(order_id))
+            assert stored is not None
+            expiry = when_due(stored.saga)
+            assert expiry is not None
+            await self.engine.advance(expiry)
 
     async def saga(self, order_id: str) -> dict[str, Any]:
         response = await self.client.get(f"/api/orders/{order_id}/saga")

@@ -10,7 +10,7 @@ from saga import table
 from saga.cells import Signal
 from saga.decide import begin, decide
 from saga.outlook import remaining_steps, waiting
-from saga.values import Event, Policy, Saga
+from saga.values import Deadline, Event, Policy, Saga
 from tests.http.conftest import HAPPY, Service
 
 KEYS = [
@@ -66,11 +66,10 @@ async def test_actor_and_count_are_shown_where_there_are_any(service: Service) -
 
 async def test_a_parked_saga_shows_its_incident(service: Service) -> None:
     order = await service.place()
-    for _ in range(3):
-        await service.happen(order["id"], Signal.TIMED_OUT, Signal.RETRY_DUE, event_id=None)
+    await service.expire(order["id"], times=6)
     last_chance = (await service.saga(order["id"]))["waiting"]
     assert (last_chance["attempt"], last_chance["then"]) == (4, "park it and tell an operator")
-    await service.happen(order["id"], Signal.TIMED_OUT, event_id=None)
+    await service.expire(order["id"])
     saga = await service.saga(order["id"])
     assert saga["incident"]["kind"] == "validation_unanswered"
     assert set(saga["incident"]) == {"kind", "since", "detail"}
@@ -94,7 +93,8 @@ def _born(policy: Policy) -> Saga:
 
 def _after(saga: Saga, policy: Policy, *signals: Signal) -> Saga:
     for signal in signals:
-        saga = decide(saga, Event(signal, saga.order_id), saga.due_at or saga.updated_at, policy).saga
+        event = Event(signal, saga.order_id, deadline=Deadline.of(saga))
+        saga = decide(saga, event, saga.due_at or saga.updated_at, policy).saga
     return saga
 
 

@@ -70,7 +70,7 @@ async def test_everything_runs_and_stops_on_one_signal(
     async with asyncio.timeout(SECONDS):
         assert await process.wait() == 0
     assert time.monotonic() - began < 10
-    assert len(pids) == 4
+    assert len(pids) == 5
     assert not any(map(born, pids))
 
 

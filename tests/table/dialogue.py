@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID, uuid5
 
-from models.states import TERMINAL, Command, CurrentStep, EntryStatus, OrderEvent, Position, Timer
+from models.states import TERMINAL, Command, CurrentStep, EntryStatus, OrderEvent, Position
 from saga.cells import REPLY_MODELS, Signal
 from saga.decide import begin, decide
 from saga.table import VERSION
-from saga.values import Deadline, Event, Outcome, Policy, Saga, Send, message_id
+from saga.values import Event, Outcome, Policy, Saga, Send, message_id, when_due
 
 P, G = Position, Signal
 START = datetime(2024, 12, 5, 10, 0, tzinfo=UTC)
@@ -22,7 +22,6 @@ SAGA_ID = UUID("0f8b6a52-4f0c-4d57-9a53-6c1f3f2b7d10")
 ORDER_ID = UUID("c3f2a9d4-6f0b-4f0e-8a55-1c2d3e4f5a6b")
 PATIENT = Policy(saga_timeout=timedelta(days=1))
 """Times out by the number of sends alone."""
-WHEN_DUE = {Timer.REPLY: G.TIMED_OUT, Timer.RETRY: G.RETRY_DUE, Timer.REASK: G.REASK_DUE}
 
 _SENDS_PAYMENT = {
     (P.RESERVING, G.INVENTORY_RESERVED),
@@ -85,8 +84,9 @@ class Dialogue:
 
     def timer(self) -> Event:
         """The event of the timer that is set."""
-        assert self.saga.timer is not None
-        return Event(WHEN_DUE[self.saga.timer], ORDER_ID, deadline=Deadline.of(self.saga))
+        expiry = when_due(self.saga)
+        assert expiry is not None
+        return expiry
 
     def waits_until_parked(self) -> Self:
         while not self.saga.parked:

@@ -9,6 +9,7 @@ import pytest
 from models.states import Command, EntryStatus, IncidentKind, OrderEvent, Position, Timer
 from saga.cells import (
     REPLY_MODELS,
+    WHEN_DUE,
     Acknowledge,
     Already,
     Cell,
@@ -23,7 +24,7 @@ from saga.cells import (
 )
 from saga.table import _complete, cells
 from saga.values import Deadline, Event, Incident, Outcome
-from tests.table.dialogue import ORDER_ID, PATIENT, WHEN_DUE, Dialogue, standing_at
+from tests.table.dialogue import ORDER_ID, PATIENT, Dialogue, standing_at
 
 P, G = Position, Signal
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.states import Command, Position, Timer
-from saga.cells import REPLY_MODELS, Signal
+from saga.cells import REPLY_MODELS, WHEN_DUE, Signal
 from saga.values import Deadline, Event, Policy, message_id
-from tests.table.dialogue import ORDER_ID, SAGA_ID, WHEN_DUE, Dialogue
+from tests.table.dialogue import ORDER_ID, SAGA_ID, Dialogue
 
 G = Signal
 POLICIES = st.builds(
