@@ -24,7 +24,6 @@ def guide(home: Path, port: int, inventory_port: int, billing_port: int) -> str:
     normal = json.dumps({"ValidateInventory": {"mode": "normal"}})
     create = json.dumps({"eventId": str(uuid4()), **json.loads(order(1, 1299.99))})
     return f"""
-The dashboard     http://localhost:{port}/
 The HTTP contract http://localhost:{port}/docs
 The bus contract  http://localhost:{port}/asyncapi
 Inventory         http://localhost:{inventory_port}/behaviour
@@ -36,7 +35,6 @@ Order a laptop:
 
 Watch its saga (ID is the "id" in the answer):
   curl {orders}/ID/saga
-  curl -N {orders}/ID/events
 
 The same from the bus:
   . {shlex.quote(str(home / "env"))}
