@@ -26,6 +26,7 @@ from saga.errors import ConfigurationError, DatabaseFault, classify
 from saga.readiness import unready
 from saga.relay import Relay
 from saga.supervise import supervised, upon_stop_signal
+from saga.timers import Timers
 from settings import Settings, load
 
 log = logging.getLogger("order-service")
@@ -63,6 +64,8 @@ def compose(settings: Settings) -> Service:
     relay = Relay(statements(outbox), bus)
     engine = Engine(sessions(database), settings.policy, relay.hand_over)
 
+    timers = Timers(statements(database), engine)
+
     broker = RabbitBroker(
         settings.amqp_dsn,
         specification_url="amqp://localhost:5672",
@@ -90,6 +93,7 @@ def compose(settings: Settings) -> Service:
             stack.push_async_callback(bus.close)
             await stack.enter_async_context(supervised("relay", relay.run))
             await stack.enter_async_context(supervised("engine", advance))
+            await stack.enter_async_context(supervised("timers", timers.run))
             # a client that waits must not keep the service from stopping
             stack.enter_context(upon_stop_signal(watch.close))
             yield

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saga import store, table, telemetry
+from saga.cells import Signal
 from saga.database import Sessions
 from saga.decide import begin, decide
 from saga.errors import (
@@ -29,7 +30,7 @@ from saga.errors import (
 )
 from saga.outbox import Envelope, OrderFacts, enclose
 from saga.store import Stored
-from saga.values import Decision, Event, Outcome, Policy, Saga, Send
+from saga.values import Decision, Event, Outcome, Policy, Saga, Send, when_due
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +71,16 @@ class Accepted:
     replayed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """At most so many sagas whose deadline has come."""
+
+    limit: int
+
+
 @dataclass(slots=True, eq=False)
 class _Arrival:
-    work: Event | OrderRequest
+    work: Event | OrderRequest | _Due
     answer: asyncio.Future[Any]
 
 
@@ -86,8 +94,10 @@ class _Batch:
     born: set[UUID] = field(default_factory=set)
     changed: set[UUID] = field(default_factory=set)
     ended: set[UUID] = field(default_factory=set)
+    fired: list[tuple[Signal, Outcome]] = field(default_factory=list)
+    """What became of the deadlines that had come."""
     sends: list[tuple[Send, Stored]] = field(default_factory=list)
-    answers: dict[_Arrival, Accepted | Decision | RefusedError] = field(default_factory=dict)
+    answers: dict[_Arrival, Accepted | Decision | RefusedError | int] = field(default_factory=dict)
 
 
 class Engine:
@@ -129,7 +139,12 @@ class Engine:
         telemetry.EVENTS.labels("CreateOrder", outcome).inc()
         return accepted
 
-    async def _arrive(self, work: Event | OrderRequest) -> Any:
+    async def fire_due(self, limit: int) -> int:
+        """Carry out at most so many deadlines that have come; returns how many, when that is committed."""
+        fired: int = await self._arrive(_Due(limit))
+        return fired
+
+    async def _arrive(self, work: Event | OrderRequest | _Due) -> Any:
         arrival = _Arrival(work, asyncio.get_running_loop().create_future())
         self._waiting.append(arrival)
         self._arrived.set()
@@ -175,6 +190,8 @@ class Engine:
             if envelopes:
                 self._hand_over(envelopes)
             telemetry.BATCH.observe(len(arrivals))
+            for signal, outcome in batch.fired:
+                telemetry.EVENTS.labels(signal, outcome).inc()
             _answer(batch.answers)
             return
 
@@ -188,7 +205,23 @@ class Engine:
             await self._accept(session, batch, requests)
         for arrival, event in events:
             batch.answers[arrival] = self._apply(batch, event)
+        for arrival in arrivals:
+            if isinstance(arrival.work, _Due):
+                batch.answers[arrival] = await self._fire(session, batch, arrival.work.limit)
         return batch
+
+    async def _fire(self, session: AsyncSession, batch: _Batch, limit: int) -> int:
+        due, now = await store.lock_due(session, limit)
+        batch.now = now or batch.now
+        # a saga that has something else in this batch has moved on: its timer is looked at again afterwards
+        mine = {order_id: stored for order_id, stored in due.items() if order_id not in batch.sagas}
+        batch.sagas |= mine
+        for stored in mine.values():
+            if event := when_due(stored.saga):
+                decision = self._apply(batch, event)
+                assert isinstance(decision, Decision), "a saga that is locked is known"
+                batch.fired.append((event.signal, decision.outcome))
+        return len(mine)
 
     async def _accept(
         self, session: AsyncSession, batch: _Batch, requests: list[tuple[_Arrival, OrderRequest]]
@@ -268,7 +301,7 @@ def _sagas(batch: _Batch, order_ids: Iterable[UUID]) -> list[Saga]:
     return [batch.sagas[order_id].saga for order_id in order_ids]
 
 
-def _answer(answers: dict[_Arrival, Accepted | Decision | RefusedError]) -> None:
+def _answer(answers: dict[_Arrival, Accepted | Decision | RefusedError | int]) -> None:
     for arrival, answer in answers.items():
         if arrival.answer.done():
             continue

@@ -78,6 +78,34 @@ async def lock_sagas(session: AsyncSession, order_ids: Iterable[UUID]) -> tuple[
     return {row.order_id: _stored(row) for row in rows}, max((row.now for row in rows), default=None)
 
 
+_LOCK_DUE = (
+    _STORED.add_columns(func.clock_timestamp().label("now"))
+    .where(_SAGAS.c.due_at <= func.clock_timestamp())
+    .order_by(_SAGAS.c.due_at)
+    .limit(bindparam("limit"))
+    .with_for_update(of=_SAGAS, skip_locked=True)
+)
+
+
+async def lock_due(session: AsyncSession, limit: int) -> tuple[dict[UUID, Stored], datetime | None]:
+    """Lock sagas whose deadline has come, the longest overdue first, passing over those that somebody else has locked.
+
+    Returns:
+        what is stored, by order id, and the database's time; None where nothing is due.
+    """
+    rows = (await session.execute(_LOCK_DUE, {"limit": limit})).all()
+    return {row.order_id: _stored(row) for row in rows}, max((row.now for row in rows), default=None)
+
+
+_UNTIL_NEXT = select(func.min(_SAGAS.c.due_at) - func.clock_timestamp()).where(_SAGAS.c.due_at.is_not(None))
+
+
+async def until_next_deadline(session: AsyncSession) -> timedelta | None:
+    """How long until the next deadline comes, negative when it is over; None where there is none."""
+    wait: timedelta | None = (await session.execute(_UNTIL_NEXT)).scalar_one()
+    return wait
+
+
 _FIND_IDENTITIES = select(_IDENTITIES.c.key, _IDENTITIES.c.order_id).where(_IDENTITIES.c.key == any_(_KEYS))
 _CLAIM_IDENTITIES = (
     insert(_IDENTITIES)

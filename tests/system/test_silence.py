@@ -1,0 +1,172 @@
+"""The rules of the hard cases (semantics, section 2) on the running system, each named after its rule."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from local.ledger import Record, Tally
+from local.rule import Behaviour
+from tests.system.conftest import System, order_body
+from tests.waiting import until
+
+ONE, PRICE = Decimal(1), Decimal("1299.99")
+
+
+@pytest.fixture
+def settings() -> dict[str, str]:
+    """Impatient, so that the tests need not be patient."""
+    return {
+        "SAGA_STEP_TIMEOUT_SECONDS": "0.6",
+        "SAGA_RETRY_ATTEMPTS": "2",
+        "SAGA_RETRY_DELAY_SECONDS": "0.2",
+        "SAGA_REASK_SECONDS": "0.6",
+    }
+
+
+def statuses(saga: dict[str, Any], step: str) -> list[str]:
+    return [entry["status"] for entry in saga["history"] if entry["step"] == step]
+
+
+async def parked(system: System, order_id: str) -> dict[str, Any]:
+    """The saga, once it is parked."""
+
+    async def has_incident() -> bool:
+        return (await system.saga(order_id))["incident"] is not None
+
+    await until(has_incident, 20)
+    return await system.saga(order_id)
+
+
+async def test_rule_1_a_timeout_is_retried_with_the_same_event_id_and_a_late_reply_is_a_reply(system: System) -> None:
+    system.inventory.behaviour["ValidateInventory"] = Behaviour(mode="slow", seconds=1.0)
+    order_id = await system.order(order_body())
+    saga = await system.ended(order_id)
+    assert saga["status"] == "Completed"
+    assert statuses(saga, "ValidateInventory")[:1] == ["TimedOut"]
+    assert statuses(saga, "ValidateInventory").count("Completed") == 1
+    asked = [body for key, body in system.ear.about(order_id) if key == "domain.order.ValidateInventory"]
+    assert len({body["eventId"] for body in asked}) == 1
+    assert [body["attempt"] for body in asked] == list(range(1, len(asked) + 1))
+    assert system.done(order_id) == Record(reserved=Tally(1, ONE), charged=Tally(1, PRICE))
+
+
+async def test_rule_2_no_sends_left_parks_and_any_answer_resumes(system: System) -> None:
+    system.inventory.behaviour["ReserveInventory"] = Behaviour(mode="mute")
+    order_id = await system.order(order_body())
+    saga = await parked(system, order_id)
+    assert (saga["status"], saga["incident"]["kind"]) == ("InProgress", "reservation_outcome_unknown")
+    assert saga["waiting"]["then"] == "send ReserveInventory again"
+    system.inventory.behaviour["ReserveInventory"] = Behaviour()
+    saga = await system.ended(order_id)
+    assert (saga["status"], saga["incident"]) == ("Completed", None)
+    assert statuses(saga, "ReserveInventory").count("Parked") == 1
+    assert system.done(order_id) == Record(reserved=Tally(1, ONE), charged=Tally(1, PRICE))
+
+
+async def test_rule_4_a_reservation_given_up_while_unknown_is_released(system: System) -> None:
+    system.inventory.behaviour["ReserveInventory"] = Behaviour(mode="mute-after")
+    order_id = await system.order(order_body())
+    await parked(system, order_id)
+    await system.ear.publish("domain.order.CancelOrder", {"eventId": str(uuid4()), "orderId": order_id})
+    saga = await system.ended(order_id)
+    assert (saga["status"], saga["cancelRequested"]) == ("Compensated", True)
+    assert system.done(order_id) == Record(reserved=Tally(1, ONE), released=Tally(1, ONE))
+
+
+async def test_rule_5_a_payment_that_is_not_answered_is_never_answered_by_a_release(system: System) -> None:
+    system.billing.behaviour["ProcessPayment"] = Behaviour(mode="mute-after")
+    order_id = await system.order(order_body())
+    saga = await parked(system, order_id)
+    assert saga["incident"]["kind"] == "payment_outcome_unknown"
+    assert "domain.order.ReleaseInventory" not in [key for key, _ in system.ear.about(order_id)]
+    system.billing.behaviour["ProcessPayment"] = Behaviour()
+    assert (await system.ended(order_id))["status"] == "Completed"
+    assert system.done(order_id) == Record(reserved=Tally(1, ONE), charged=Tally(1, PRICE))
+
+
+async def test_rule_6_compensation_never_gives_up(system: System) -> None:
+    system.inventory.behaviour["ReleaseInventory"] = Behaviour(mode="fail")
+    order_id = await system.order(order_body(price="10000.01"))
+    saga = await parked(system, order_id)
+    assert (saga["status"], saga["incident"]["kind"]) == ("Compensating", "release_unanswered")
+    system.inventory.behaviour["ReleaseInventory"] = Behaviour()
+    saga = await system.ended(order_id)
+    assert (saga["status"], saga["incident"]) == ("Compensated", None)
+    assert system.done(order_id) == Record(reserved=Tally(1, ONE), released=Tally(1, ONE))
+
+
+async def test_rule_7_a_late_success_is_undone_and_changes_no_end(system: System) -> None:
+    order_id = await system.order(order_body(price="10000.01"))
+    ended = await system.ended(order_id)
+    late = {"eventId": str(uuid4()), "orderId": order_id}
+    await system.ear.publish("domain.inventory.InventoryReserved", late)
+
+    async def released_again() -> bool:
+        keys = [key for key, _ in system.ear.about(order_id)]
+        return keys.count("domain.inventory.InventoryReleased") == 2
+
+    await until(released_again)
+    await system.ear.publish("domain.billing.PaymentProcessed", late | {"eventId": str(uuid4())})
+
+    async def refunded() -> bool:
+        return "Completed" in statuses(await system.saga(order_id), "RefundPayment")
+
+    await until(refunded)
+    saga = await system.saga(order_id)
+    assert (saga["status"], saga["completedAt"], saga["incident"]) == ("Compensated", ended["completedAt"], None)
+    await system.quiet()
+    assert [key for key, _ in system.ear.about(order_id)].count("domain.order.OrderFailed") == 1
+
+
+async def test_rule_8_a_reply_that_answers_another_command_is_ignored(system: System) -> None:
+    system.inventory.behaviour["ValidateInventory"] = Behaviour(mode="mute")
+    order_id = await system.order(order_body())
+    stray = {"eventId": str(uuid4()), "orderId": order_id, "causationId": str(uuid4())}
+    await system.ear.publish("domain.inventory.InventoryValidated", stray)
+
+    async def ignored() -> bool:
+        return "Ignored" in statuses(await system.saga(order_id), "ValidateInventory")
+
+    await until(ignored)
+    assert (await system.saga(order_id))["currentStep"] == "ValidateInventory"
+
+
+async def test_rule_9_of_two_different_answers_the_first_wins_and_a_person_is_shown(system: System) -> None:
+    order_id = await system.order(order_body())
+    await system.ended(order_id)
+    contrary = {"eventId": str(uuid4()), "orderId": order_id, "reason": "no funds after all"}
+    await system.ear.publish("domain.billing.PaymentFailed", contrary)
+    saga = await parked(system, order_id)
+    assert (saga["status"], saga["incident"]["kind"]) == ("Completed", "contradiction")
+    assert statuses(saga, "ProcessPayment") == ["Completed", "Conflict"]
+
+
+async def test_rule_10_a_cancellation_waits_for_the_reservation_in_flight_and_then_releases(system: System) -> None:
+    system.inventory.behaviour["ReserveInventory"] = Behaviour(mode="slow", seconds=0.4)
+    order_id = await system.order(order_body())
+
+    async def reserving() -> bool:
+        return bool((await system.saga(order_id))["currentStep"] == "ReserveInventory")
+
+    await until(reserving)
+    for _ in range(2):
+        await system.ear.publish("domain.order.CancelOrder", {"eventId": str(uuid4()), "orderId": order_id})
+    saga = await system.ended(order_id)
+    assert (saga["status"], saga["cancelRequested"]) == ("Compensated", True)
+    assert "domain.order.ProcessPayment" not in [key for key, _ in system.ear.about(order_id)]
+    assert system.done(order_id) == Record(reserved=Tally(1, ONE), released=Tally(1, ONE))
+
+
+async def test_rule_10_a_cancellation_that_comes_too_late_is_ignored(system: System) -> None:
+    order_id = await system.order(order_body())
+    await system.ended(order_id)
+    await system.ear.publish("domain.order.CancelOrder", {"eventId": str(uuid4()), "orderId": order_id})
+
+    async def ignored() -> bool:
+        return bool((await system.saga(order_id))["history"][-1]["status"] == "Ignored")
+
+    await until(ignored)
+    saga = await system.saga(order_id)
+    assert (saga["status"], saga["cancelRequested"]) == ("Completed", False)
