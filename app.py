@@ -22,7 +22,7 @@ from handlers.watching import Watch
 from saga.bus import Bus
 from saga.database import connect, migrate, sessions, statements
 from saga.engine import Engine
-from saga.errors import ConfigurationError, DatabaseFault, classify
+from saga.errors import ConfigurationError, classify
 from saga.readiness import unready
 from saga.relay import Relay
 from saga.supervise import supervised, upon_stop_signal
@@ -59,7 +59,7 @@ def compose(settings: Settings) -> Service:
     # a deletion that a power cut undoes is a message published twice, which the contract allows: not worth a wait
     outbox = connect(settings.database_dsn, connections=1, name="order-service relay", synchronous_commit="off")
     # queries have connections of their own, so that readers never keep the sagas waiting
-    reading = connect(settings.database_dsn, connections=5, name="order-service api")
+    reading = connect(settings.database_dsn, connections=5, name="order-service api", checked=True)
     bus = Bus(settings.amqp_dsn)
     relay = Relay(statements(outbox), bus)
     engine = Engine(sessions(database), settings.policy, relay.hand_over)
@@ -117,7 +117,7 @@ async def _migrate_when_reachable(database: Any) -> None:
         try:
             await migrate(database)
         except Exception as error:
-            if classify(error) is not DatabaseFault.TRANSIENT:
+            if not classify(error).transient:
                 raise
             log.warning("the database cannot be reached yet (%s); trying again", type(error).__name__)
             await asyncio.sleep(1)

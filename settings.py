@@ -12,12 +12,15 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from yarl import URL
 
 from saga.errors import ConfigurationError
 from saga.values import Policy
 
-_HEARTBEAT = "heartbeat=10"
-"""A broker that is silent for twice as long is gone; the client library's own minute is long for somebody who waits."""
+_HEARTBEAT = 10
+"""Seconds. A broker that is silent for twice as long is gone; the client library's own minute is long for who waits."""
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -43,40 +46,57 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _with_driver(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is None:
+    def _with_driver(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
             return None
-        scheme, separator, rest = url.get_secret_value().partition("://")
-        if not separator or scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
-            raise ValueError("must begin with postgresql+asyncpg:// or postgresql://")
-        return SecretStr(f"postgresql+asyncpg://{rest}")
+        try:
+            url = make_url(value.get_secret_value())
+        except (ArgumentError, ValueError):
+            url = None
+        if url is None or url.drivername not in ("postgresql", "postgres", "postgresql+asyncpg"):
+            raise ValueError("must begin with postgresql+asyncpg:// or postgresql://, and be an address")
+        if not (url.host or url.query.get("host")) or not url.database:
+            raise ValueError("must name a host and a database: postgresql+asyncpg://user:password@host/database")
+        # the name that libpq and everybody else has for it
+        query = {"ssl" if name == "sslmode" else name: option for name, option in url.query.items()}
+        url = url.set(drivername="postgresql+asyncpg", query=query)
+        return SecretStr(url.render_as_string(hide_password=False))
 
     @field_validator("rabbitmq_url")
     @classmethod
-    def _amqp(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(("amqp://", "amqps://")):
-            raise ValueError("must begin with amqp:// or amqps://")
-        return url
+    def _amqp(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            url = URL(value.get_secret_value())
+            right = url.scheme in ("amqp", "amqps") and bool(url.host) and url.port != 0
+        except ValueError:
+            right = False
+        if not right:
+            raise ValueError(
+                "must begin with amqp:// or amqps://, and name a host: amqp://user:password@host:5672/vhost"
+            )
+        return value
 
     @model_validator(mode="after")
     def _one_way_to_rabbitmq(self) -> Self:
         if self.rabbitmq_url and self.rabbitmq_host:
-            raise ValueError("set RABBITMQ_URL or RABBITMQ_HOST, not both")
+            raise ValueError("RABBITMQ_URL, RABBITMQ_HOST: set one of them, not both")
         return self
 
     @property
     def amqp_url(self) -> str | None:
         """Where RabbitMQ is; None where nothing says so."""
         if self.rabbitmq_url:
-            url = self.rabbitmq_url.get_secret_value()
-            return url if "heartbeat=" in url else f"{url}{'&' if '?' in url else '?'}{_HEARTBEAT}"
-        if not self.rabbitmq_host:
+            url = URL(self.rabbitmq_url.get_secret_value())
+        elif self.rabbitmq_host:
+            user, password = quote(self.rabbitmq_user, safe=""), self.rabbitmq_password.get_secret_value()
+            vhost = quote(self.rabbitmq_vhost, safe="")
+            address = f"{self.rabbitmq_host}:{self.rabbitmq_port}/{vhost}"
+            url = URL(f"amqp://{user}:{quote(password, safe='')}@{address}", encoded=True)
+        else:
             return None
-        password = quote(self.rabbitmq_password.get_secret_value(), safe="")
-        vhost = quote(self.rabbitmq_vhost, safe="")
-        return (
-            f"amqp://{quote(self.rabbitmq_user, safe='')}:{password}@{self.rabbitmq_host}:{self.rabbitmq_port}/{vhost}"
-        )
+        return str(url if "heartbeat" in url.query else url.update_query(heartbeat=_HEARTBEAT))
 
     def require_addresses(self) -> None:
         """Nothing works without a database and a broker.
@@ -137,6 +157,8 @@ class _FilesNamedByTheEnvironment(PydanticBaseSettingsSource):
             return Path(path).read_text(encoding="utf-8").strip(), field_name, False
         except OSError as error:
             raise ConfigurationError(f"{variable}: {path} cannot be read: {error.strerror}") from error
+        except UnicodeError as error:
+            raise ConfigurationError(f"{variable}: {path} is not a text in UTF-8") from error
 
     def __call__(self) -> dict[str, Any]:
         values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
@@ -153,7 +175,7 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = (
-            f"{str(one['loc'][0]).upper() if one['loc'] else 'settings'}: {one['msg'].removeprefix('Value error, ')}"
+            f"{str(one['loc'][0]).upper() + ': ' if one['loc'] else ''}{one['msg'].removeprefix('Value error, ')}"
             for one in error.errors(include_input=False)
         )
         raise ConfigurationError("; ".join(wrong)) from error

@@ -10,7 +10,8 @@ import logging
 from weakref import WeakKeyDictionary
 
 from aio_pika import IncomingMessage
-from aio_pika.exceptions import AMQPError
+
+from saga.bus import BUS_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +46,23 @@ class Acks:
             self._flushing = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
-        ready, self._ready = sorted(self._ready, key=_tag), []
-        self._beyond.update(_tag(message) for message in ready)
-        while self._up_to + 1 in self._beyond:
-            self._up_to += 1
-            self._beyond.discard(self._up_to)
-        if len(self._beyond) > MOST_BEYOND_A_GAP:
-            self._beyond.clear()
-        together = [message for message in ready if _tag(message) <= self._up_to]
-        try:
-            if together:
-                await together[-1].ack(multiple=True)
-            for message in ready[len(together) :]:
-                await message.ack()
-        except (AMQPError, OSError) as error:
-            log.debug("the channel is gone, its messages come again: %s", error)
+        # what becomes ready while the socket is written to goes with the next round
+        while self._ready:
+            ready, self._ready = sorted(self._ready, key=_tag), []
+            self._beyond.update(_tag(message) for message in ready)
+            while self._up_to + 1 in self._beyond:
+                self._up_to += 1
+                self._beyond.discard(self._up_to)
+            if len(self._beyond) > MOST_BEYOND_A_GAP:
+                self._beyond.clear()
+            together = [message for message in ready if _tag(message) <= self._up_to]
+            try:
+                if together:
+                    await together[-1].ack(multiple=True)
+                for message in ready[len(together) :]:
+                    await message.ack()
+            except BUS_ERRORS as error:
+                log.debug("the channel is gone, its messages come again: %s", error)
 
 
 _of_channel: WeakKeyDictionary[object, Acks] = WeakKeyDictionary()

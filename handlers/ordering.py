@@ -12,11 +12,11 @@ from handlers.problems import away, documented
 from handlers.strict_body import StrictRoute
 from handlers.views import OrderPage, OrderView, SagaView, order_view, saga_view
 from handlers.watching import Watch
-from models.messages import OrderBody, total_of
+from models.messages import OrderBody, money_text, total_of
 from models.states import OrderStatus
 from saga import store
 from saga.database import Sessions
-from saga.engine import Engine, OrderRequest
+from saga.engine import Accepted, Engine, OrderRequest
 from saga.errors import DifferentContentError, UnknownOrderError
 from saga.values import Policy
 
@@ -66,7 +66,9 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
             raise away(
                 "The order could not be committed in time. Send it again, with the same Idempotency-Key if it had one."
             ) from error
-        response = respond(await _read_order(sessions, accepted.order_id), 201)
+        # what was committed just now need not be read again; nor may a failing read deny it
+        shown = await _read_order(sessions, accepted.order_id) if accepted.replayed else _just_placed(request, accepted)
+        response = respond(shown, 201)
         response.headers["Location"] = f"/api/orders/{accepted.order_id}"
         if accepted.replayed:
             response.headers["Idempotency-Replayed"] = "true"
@@ -113,6 +115,20 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         )
 
     return router
+
+
+def _just_placed(request: OrderRequest, accepted: Accepted) -> Shown:
+    order = store.OrderView(
+        id=accepted.order_id,
+        user_id=request.user_id,
+        status=OrderStatus.PENDING,
+        items=request.items,
+        total_amount=money_text(request.total_amount),
+        created_at=accepted.created_at,
+        updated_at=None,
+        saga_id=accepted.saga_id,
+    )
+    return Shown(order_view(order), None, final=False)
 
 
 async def _read_order(sessions: Sessions, order_id: UUID) -> Shown:

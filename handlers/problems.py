@@ -114,7 +114,7 @@ def answer_problems(app: FastAPI) -> None:
 
     async def database(_: Request, error: Exception) -> Response:
         match classify(error):
-            case DatabaseFault.TRANSIENT:
+            case DatabaseFault.AWAY | DatabaseFault.BUSY:
                 log.warning("a request found the database away: %s", type(error).__name__)
                 return answer(away("The database cannot be reached at the moment. Try again."))
             case DatabaseFault.DATA:

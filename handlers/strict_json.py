@@ -47,7 +47,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
-        raise UnreadableError(f"the key {repeated!r} is there twice")
+        raise UnreadableError(f"the key {repeated[:100]!r} is there twice")
     return value
 
 

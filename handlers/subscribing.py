@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aio_pika import IncomingMessage
-from aio_pika.exceptions import AMQPError
 from faststream import AckPolicy, BaseMiddleware
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from handlers.acks import Acks
 from handlers.strict_json import decode
 from saga import telemetry
-from saga.bus import QUEUE_ARGUMENTS, Bus
+from saga.bus import BUS_ERRORS, QUEUE_ARGUMENTS, Bus
 from saga.errors import BusAwayError, RefusedError
 from saga.outbox import EXCHANGE
 
@@ -110,18 +109,22 @@ class Settlement(BaseMiddleware):
                     await self._give_back(message)
                 case _:
                     return False
-        except (AMQPError, OSError, BusAwayError) as error:
+        except BUS_ERRORS as error:
             # the connection is gone, or nearly so: what was not settled is delivered again
             log.warning("a message of %s could not be settled: %s", message.routing_key, error)
         return True
 
     async def _dead_letter(self, message: IncomingMessage, error: RefusedError) -> None:
         log.warning("a message of %s cannot be handled (%s): %s", message.routing_key, error.reason, error)
-        try:
-            await self.bus.dead_letter(message, error.reason, str(error))
-        except BusAwayError:
-            await self._give_back(message)
-            raise
+        # given back, it would be delivered and copied again and again; held, it waits
+        while True:
+            try:
+                await self.bus.dead_letter(message, error.reason, str(error))
+            except BusAwayError as away:
+                log.warning("the dead letter cannot leave for now: %s", away)
+                await asyncio.sleep(_PAUSE)
+            else:
+                break
         telemetry.DEAD_LETTERS.labels(error.reason).inc()
         Acks.of(message).ack(message)
 

@@ -9,12 +9,14 @@ from uuid import UUID
 
 from saga import store
 from saga.database import Sessions
-from saga.errors import DatabaseFault, classify
+from saga.errors import classify
 
 log = logging.getLogger(__name__)
 
 TICK = 0.2
 """Seconds between two looks."""
+_PAUSE = 1.0
+"""Seconds before the next look after one that failed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +78,9 @@ class Watch:
                     now = await store.updated_at(session, {waiter.order_id for waiter in self._waiters})
             except Exception as error:
                 # whoever waits is answered when its time is up; until then the database may be back
-                if classify(error) is not DatabaseFault.TRANSIENT:
+                if not classify(error).transient:
                     log.exception("cannot look for changes")
+                await asyncio.sleep(_PAUSE)
                 continue
             for waiter in self._waiters:
                 # who came while the query ran is looked after by the next one

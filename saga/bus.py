@@ -14,9 +14,16 @@ from uuid import UUID
 import aio_pika
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, DeliveryMode
-from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelInvalidStateError,
+    ChannelNotFoundEntity,
+    DeliveryError,
+    PublishError,
+)
 
 from models.messages import instant_text
+from saga.amqp_values import sendable
 from saga.errors import BusAwayError
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE, Envelope
 from saga.supervise import own_cancellation
@@ -40,19 +47,23 @@ QUEUE_ARGUMENTS: Mapping[str, str | int] = {
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
-_DEAD_LETTER_ARGUMENTS: Mapping[str, str | int] = {
+_MOST_HEADERS = 16_384
+"""Characters of headers that a dead letter keeps: with ours, they must still fit into one frame."""
+DEAD_LETTER_ARGUMENTS: Mapping[str, str | int] = {
     "x-queue-type": "quorum",
     # nothing comes after the dead letters: one that is handed out in vain must stay
     "x-delivery-limit": 1_000_000,
 }
 
 
+BUS_ERRORS = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, BusAwayError)
+"""What comes out of the client library when the connection is gone or going."""
 UNROUTABLE = "unroutable: no queue is bound for it"
 """Why a message stays in the outbox until whoever it is for has declared a queue."""
 
 
 class Bus:
-    """Publishes with confirms. Connects when first needed and again after a loss; safe for one task per process.
+    """Publishes with confirms. Connects when first needed and again after a loss; may be used by many tasks at once.
 
     Args:
         url: `amqp://…` or `amqps://…`.
@@ -66,9 +77,7 @@ class Bus:
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
-        connection, self._connection = self._connection, None
-        if connection is not None and not connection.is_closed:
-            await connection.close()
+        await self._drop()
 
     async def publish(self, envelopes: Sequence[Envelope]) -> dict[UUID, str]:
         """Publish these and wait until each is confirmed and routed.
@@ -78,7 +87,7 @@ class Bus:
         """
         try:
             exchanges = await self._open()
-        except (AMQPError, OSError, TimeoutError, BusAwayError) as error:
+        except BUS_ERRORS as error:
             return dict.fromkeys((envelope.id for envelope in envelopes), _why(error))
         tasks = {
             asyncio.create_task(
@@ -106,7 +115,10 @@ class Bus:
             BusAwayError: it is not known to have arrived; the message must not be acked.
         """
         # the queue's own count of deliveries is not the message's
-        headers = {name: value for name, value in message.headers.items() if name != "x-delivery-count"} | {
+        kept = {name: value for name, value in message.headers.items() if name != "x-delivery-count"}
+        if len(repr(kept)) > _MOST_HEADERS:
+            kept = {name: kept[name] for name in ("traceparent", "x-death") if name in kept}
+        headers = sendable(kept) | {
             "x-dead-letter-reason": reason,
             "x-dead-letter-error": error[:1000],
             "x-dead-letter-routing-key": message.routing_key or "",
@@ -125,11 +137,39 @@ class Bus:
             app_id=message.app_id,
         )
         try:
+            exchanges = await self._open()
             async with asyncio.timeout(PUBLISH_TIMEOUT.total_seconds()):
-                exchanges = await self._open()
                 await own_cancellation(_publish(exchanges[DEAD_LETTER_EXCHANGE], copy, message.routing_key or ""))
-        except (AMQPError, OSError, TimeoutError) as failure:
+        except BUS_ERRORS as failure:
+            if isinstance(failure, TimeoutError):
+                # what was not confirmed must not arrive late and once more
+                await self._drop()
             raise BusAwayError(_why(failure)) from failure
+
+    async def republish(self, message: aio_pika.Message, exchange: str, routing_key: str) -> str | None:
+        """Publish a stored message again, and wait until it is confirmed and routed.
+
+        It gets a channel of its own: one that the broker closes, over an exchange that is not there, say, must not
+        take the relay's with it.
+
+        Returns:
+            why it is not known to have arrived; None where it is.
+        """
+        try:
+            await self._open()
+            if self._connection is None:
+                return "the connection to RabbitMQ was lost"
+            async with (
+                asyncio.timeout(PUBLISH_TIMEOUT.total_seconds()),
+                self._connection.channel(publisher_confirms=True, on_return_raises=True) as channel,
+            ):
+                target = await channel.get_exchange(exchange, ensure=False)
+                await own_cancellation(_publish(target, message, routing_key))
+        except ChannelNotFoundEntity:
+            return UNROUTABLE
+        except BUS_ERRORS as failure:
+            return _why(failure)
+        return None
 
     @property
     def connected(self) -> bool:
@@ -140,43 +180,46 @@ class Bus:
         """Connect and declare what is ours, where that is not done: what is published later finds its exchanges."""
         try:
             await self._open()
-        except (AMQPError, OSError, TimeoutError, BusAwayError) as error:
+        except BUS_ERRORS as error:
             log.warning("RabbitMQ cannot be reached for publishing: %s", _why(error))
 
     async def _open(self) -> Mapping[str, AbstractExchange]:
         async with self._lock:
             if not self.connected:
-                self._exchanges = {}
-                async with asyncio.timeout(PUBLISH_TIMEOUT.total_seconds()):
-                    self._connection = await aio_pika.connect(
-                        self._url, timeout=5, client_properties={"connection_name": "order-service relay"}
-                    )
-                    channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-                    channel.close_callbacks.add(self._channel_closed)
-                    self._exchanges = await own_cancellation(_declare(channel))
+                async with asyncio.timeout(2 * PUBLISH_TIMEOUT.total_seconds()):
+                    connection = await aio_pika.connect(self._url, timeout=PUBLISH_TIMEOUT.total_seconds())
+                    try:
+                        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+                        exchanges = await own_cancellation(_declare(channel))
+                    except BaseException:
+                        await _close(connection)
+                        raise
+                # a channel that the broker closed takes its connection with it: one state less to be in
+                channel.close_callbacks.add(lambda *_: asyncio.ensure_future(self._drop(connection)))
+                self._connection, self._exchanges = connection, exchanges
             return self._exchanges
 
-    def _channel_closed(self, *_: object) -> None:
-        # a channel that the broker closed takes its connection with it: one state less to be in
-        if connection := self._connection:
-            self._connection = None
-            self._closing = asyncio.ensure_future(connection.close())
-
-    async def _drop(self) -> None:
+    async def _drop(self, which: AbstractConnection | None = None) -> None:
         """A connection that does not confirm may be half dead: the next publish gets a new one."""
-        connection, self._connection = self._connection, None
+        connection = which or self._connection
+        if connection is self._connection:
+            self._connection = None
         if connection is not None:
-            try:
-                async with asyncio.timeout(1):
-                    await own_cancellation(connection.close())
-            except (AMQPError, OSError, TimeoutError, BusAwayError) as error:
-                log.debug("closing a dead connection: %s", error)
+            await _close(connection)
+
+
+async def _close(connection: AbstractConnection) -> None:
+    try:
+        async with asyncio.timeout(1):
+            await own_cancellation(connection.close())
+    except BUS_ERRORS as error:
+        log.debug("closing a dead connection: %s", error)
 
 
 async def _declare(channel: AbstractChannel) -> dict[str, AbstractExchange]:
     domain = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
     dead = await channel.declare_exchange(DEAD_LETTER_EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
-    queue = await channel.declare_queue(DEAD_LETTER_QUEUE, durable=True, arguments=dict(_DEAD_LETTER_ARGUMENTS))
+    queue = await channel.declare_queue(DEAD_LETTER_QUEUE, durable=True, arguments=dict(DEAD_LETTER_ARGUMENTS))
     await queue.bind(dead, "#")
     return {EXCHANGE: domain, DEAD_LETTER_EXCHANGE: dead}
 

@@ -21,17 +21,17 @@ def _dumps(value: Any) -> str:
     return to_json(value).decode()
 
 
-def connect(url: str, *, connections: int, name: str, **settings: str) -> AsyncEngine:
+def connect(url: str, *, connections: int, name: str, checked: bool = False, **settings: str) -> AsyncEngine:
     """A pool of connections. Nothing is opened before the first use.
 
-    Every wait has an end, on both sides: a connection that hangs must not hold a message or a lock for ever. No
-    connection is tried before it is used, which would cost a round trip each time: whoever works in the background
-    does the work again, and a client is told to.
+    Every wait has an end, on both sides: a connection that hangs must not hold a message or a lock for ever.
 
     Args:
         url: `postgresql+asyncpg://…`.
         connections: the most that are open at once.
         name: what PostgreSQL shows as `application_name`.
+        checked: whether a connection is tried before it is used. That costs a round trip each time: for clients that
+            would see it fail, not for those who do the work again anyway.
         settings: more of PostgreSQL's settings for these connections.
     """
     return create_async_engine(
@@ -39,6 +39,7 @@ def connect(url: str, *, connections: int, name: str, **settings: str) -> AsyncE
         pool_size=connections,
         max_overflow=0,
         pool_timeout=5,
+        pool_pre_ping=checked,
         hide_parameters=True,
         json_serializer=_dumps,
         json_deserializer=json.loads,

@@ -38,6 +38,8 @@ MAX_BATCH = 200
 """The most events in one transaction."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 """Seconds between attempts while the database is away."""
+_MOST_COLLISIONS = 20
+"""How often an event may collide with somebody else's work before that is taken for a mistake of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ class OrderRequest:
     items: list[dict[str, Any]]
     total_amount: Decimal
     event_id: UUID | None = None
+
+    @property
+    def facts(self) -> OrderFacts:
+        """The order that this asks for."""
+        return OrderFacts(self.order_id, self.user_id, self.items, self.total_amount, causation_id=self.event_id)
 
     def same_content(self, order: OrderFacts) -> bool:
         """Whether this asks for just that order."""
@@ -68,6 +75,7 @@ class Accepted:
 
     order_id: UUID
     saga_id: UUID
+    created_at: datetime
     replayed: bool
 
 
@@ -82,6 +90,8 @@ class _Due:
 class _Arrival:
     work: Event | OrderRequest | _Due
     answer: asyncio.Future[Any]
+    collisions: int = 0
+    """How often something else was in the way."""
 
 
 @dataclass(slots=True)
@@ -151,18 +161,23 @@ class Engine:
         return await arrival.answer
 
     async def run(self) -> None:
-        """Commit whatever arrives, until cancelled."""
+        """Commit whatever arrives, until cancelled. Run again, it goes on with what is still unanswered."""
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
             while self._waiting:
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                await self._commit(batch)
+                try:
+                    await self._commit(batch)
+                except BaseException:
+                    self._waiting[:0] = [arrival for arrival in batch if not arrival.answer.done()]
+                    raise
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def _commit(self, arrivals: list[_Arrival]) -> None:
-        """Commit these together, however often it takes.
+        """Commit these together, however often it takes while the database is away.
 
-        Nothing is concluded from a commit that failed: the work is decided again from what is stored.
+        Nothing is concluded from a commit that failed: the work is decided again from what is stored. What cannot be
+        committed together is committed one by one; one that collides with somebody else's work waits for a later turn.
         """
         pause = _FIRST_PAUSE
         # who has stopped waiting (a lost connection, an impatient client) will come again
@@ -173,8 +188,8 @@ class Engine:
                     envelopes = await _write(session, batch)
             except Exception as error:  # noqa: BLE001 - classified here, and none is swallowed
                 fault = classify(error)
-                if fault is DatabaseFault.TRANSIENT:
-                    log.warning("the database is away or busy (%s); trying again in %.1f s", _short(error), pause)
+                if fault is DatabaseFault.AWAY:
+                    log.warning("the database is away (%s); trying again in %.1f s", _short(error), pause)
                     telemetry.DATABASE_RETRIES.inc()
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
@@ -182,18 +197,35 @@ class Engine:
                 if len(arrivals) > 1:
                     for arrival in arrivals:
                         await self._commit([arrival])
-                    return
-                if fault is DatabaseFault.DATA:
-                    error = RefusedByDatabaseError(f"PostgreSQL refuses it: {_short(error)}")
-                arrivals[0].answer.set_exception(error)
+                else:
+                    self._failed(arrivals[0], error, fault)
                 return
-            if envelopes:
-                self._hand_over(envelopes)
-            telemetry.BATCH.observe(len(arrivals))
-            for signal, outcome in batch.fired:
-                telemetry.EVENTS.labels(signal, outcome).inc()
-            _answer(batch.answers)
+            self._committed(batch, envelopes)
             return
+
+    def _failed(self, arrival: _Arrival, error: Exception, fault: DatabaseFault) -> None:
+        arrival.collisions += 1
+        if fault is DatabaseFault.BUSY and arrival.collisions < _MOST_COLLISIONS:
+            log.warning("something else is in the way (%s); trying again later", _short(error))
+            telemetry.DATABASE_RETRIES.inc()
+            self._waiting.append(arrival)
+        elif not arrival.answer.done():
+            refused = RefusedByDatabaseError(f"PostgreSQL refuses it: {_short(error)}")
+            arrival.answer.set_exception(refused if fault is DatabaseFault.DATA else error)
+
+    def _committed(self, batch: _Batch, envelopes: list[Envelope]) -> None:
+        if envelopes:
+            self._hand_over(envelopes)
+        telemetry.BATCH.observe(len(batch.answers))
+        for signal, outcome in batch.fired:
+            telemetry.EVENTS.labels(signal, outcome).inc()
+        for arrival, answer in batch.answers.items():
+            if arrival.answer.done():
+                continue
+            if isinstance(answer, RefusedError):
+                arrival.answer.set_exception(answer)
+            else:
+                arrival.answer.set_result(answer)
 
     async def _decide(self, session: AsyncSession, arrivals: list[_Arrival]) -> _Batch:
         batch = _Batch()
@@ -228,40 +260,33 @@ class Engine:
     ) -> None:
         chosen = {request.order_id for _, request in requests if request.chosen}
         known = await store.find_orders(session, chosen) if chosen else {}
-        claims = {
-            request.identity: request.order_id
-            for _, request in reversed(requests)
-            if request.order_id not in known or request.same_content(known[request.order_id].order)
-        }
-        taken: dict[str, UUID] = {}
-        if claims:
-            taken, now = await store.claim_identities(session, claims)
-            batch.now = now or batch.now
+        plan = _plan(batch, requests, {order_id: stored.order for order_id, stored in known.items()})
+        if not plan:
+            return
+        taken, now = await store.claim_identities(session, {key: order.id for key, order in plan.items()})
+        batch.now = now or batch.now
         if taken:
             known |= await store.find_orders(session, set(taken.values()) - known.keys())
         for arrival, request in requests:
-            order_id = taken.get(request.identity, claims.get(request.identity, request.order_id))
-            before = batch.sagas.get(order_id) if order_id in batch.born else known.get(order_id)
+            if arrival in batch.answers:
+                continue
+            order_id = taken.get(request.identity, plan[request.identity].id)
+            before = known.get(order_id) or (batch.sagas[order_id] if order_id in batch.born else None)
             if before is None:
                 batch.answers[arrival] = self._give_birth(batch, request)
             elif request.same_content(before.order):
-                batch.answers[arrival] = Accepted(order_id, before.saga.id, replayed=True)
+                batch.answers[arrival] = Accepted(order_id, before.saga.id, before.saga.created_at, replayed=True)
             else:
-                batch.answers[arrival] = DifferentContentError(
-                    f"order id {order_id}" if request.order_id == order_id else request.identity
-                )
+                batch.answers[arrival] = DifferentContentError(request.identity)
 
     def _give_birth(self, batch: _Batch, request: OrderRequest) -> Accepted:
         assert batch.now is not None, "whoever claims an identity reads the clock"
         decision = begin(uuid4(), request.order_id, batch.now, self._policy, table.VERSION)
-        order = OrderFacts(
-            request.order_id, request.user_id, request.items, request.total_amount, causation_id=request.event_id
-        )
-        stored = Stored(decision.saga, order, telemetry.new_traceparent())
-        batch.sagas[order.id] = stored
-        batch.born.add(order.id)
+        stored = Stored(decision.saga, request.facts, telemetry.new_traceparent())
+        batch.sagas[request.order_id] = stored
+        batch.born.add(request.order_id)
         batch.sends += [(send, stored) for send in decision.sends]
-        return Accepted(order.id, decision.saga.id, replayed=False)
+        return Accepted(request.order_id, decision.saga.id, batch.now, replayed=False)
 
     def _apply(self, batch: _Batch, event: Event) -> Decision | RefusedError:
         stored = batch.sagas.get(event.order_id)
@@ -301,14 +326,23 @@ def _sagas(batch: _Batch, order_ids: Iterable[UUID]) -> list[Saga]:
     return [batch.sagas[order_id].saga for order_id in order_ids]
 
 
-def _answer(answers: dict[_Arrival, Accepted | Decision | RefusedError | int]) -> None:
-    for arrival, answer in answers.items():
-        if arrival.answer.done():
-            continue
-        if isinstance(answer, RefusedError):
-            arrival.answer.set_exception(answer)
-        else:
-            arrival.answer.set_result(answer)
+def _plan(
+    batch: _Batch, requests: list[tuple[_Arrival, OrderRequest]], known: dict[UUID, OrderFacts]
+) -> dict[str, OrderFacts]:
+    """Which order each request identity would give; requests that contradict one before them are answered here.
+
+    Only what is not refused may claim an identity: a request that changes nothing must leave nothing behind.
+    """
+    plan: dict[str, OrderFacts] = {}
+    orders = dict(known)
+    for arrival, request in requests:
+        if request.order_id in orders and not request.same_content(orders[request.order_id]):
+            batch.answers[arrival] = DifferentContentError(f"order id {request.order_id}")
+        elif request.identity in plan and not request.same_content(plan[request.identity]):
+            batch.answers[arrival] = DifferentContentError(request.identity)
+        elif request.identity not in plan:
+            plan[request.identity] = orders.setdefault(request.order_id, request.facts)
+    return plan
 
 
 def _short(error: BaseException) -> str:

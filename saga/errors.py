@@ -3,7 +3,6 @@
 An error's docstring is its message: what happened, and what to do. Data travels as attributes.
 """
 
-import asyncio
 from enum import Enum, auto
 from uuid import UUID
 
@@ -74,34 +73,38 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (DBAPIError, PoolTimeoutError, OS
 class DatabaseFault(Enum):
     """What a failed statement or commit means."""
 
-    TRANSIENT = auto()
-    """Try again later; whether a commit took place is unknown."""
+    AWAY = auto()
+    """The database cannot be reached; whether a commit took place is unknown."""
+    BUSY = auto()
+    """Something else was in the way: a lock, a deadlock, a row that somebody else was quicker to write."""
     DATA = auto()
     """PostgreSQL refuses the data; trying again is of no use."""
     BUG = auto()
-    """Neither: a mistake of ours."""
+    """None of these: a mistake of ours."""
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same work may succeed later."""
+        return self in (DatabaseFault.AWAY, DatabaseFault.BUSY)
 
 
 # classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
-_TRANSIENT_CLASSES = ("08", "53", "57P", "58")
-_TRANSIENT_CODES = frozenset({"40001", "40P01", "55P03", "25006", "25P02", "25P03", "57014", "0A000", "23505", "42P01"})
-_DATA_CODES = ("22", "23502", "23514")
+_AWAY = ("08", "53", "57P", "58", "25006", "42P01")
+"""Connection lost, out of resources, shutting down, a standby, a schema that the migration has yet to make."""
+_BUSY = ("40001", "40P01", "55P03", "57014", "25P02", "25P03", "0A000", "23505")
+"""Serialization, deadlock, lock and statement timeouts, a plan that a migration made stale, a duplicate to be read."""
+_DATA = ("22", "23502", "23514")
 
 
 def classify(error: BaseException) -> DatabaseFault:
-    """What to do about an error that came out of the database driver.
-
-    0A000 is a cached plan after a migration; 23505 is a row that somebody else was quicker to write; 42P01 is a table
-    that the migration has yet to make: all are gone when the work is done again.
-    """
-    if isinstance(error, OSError | TimeoutError | asyncio.TimeoutError | PoolTimeoutError):
-        return DatabaseFault.TRANSIENT
+    """What to do about an error that came out of the database driver."""
+    if isinstance(error, OSError | TimeoutError | PoolTimeoutError):
+        return DatabaseFault.AWAY
     if not isinstance(error, DBAPIError):
         return DatabaseFault.BUG
     code = getattr(error.orig, "sqlstate", None) or ""
-    if error.connection_invalidated or code in _TRANSIENT_CODES or code.startswith(_TRANSIENT_CLASSES):
-        return DatabaseFault.TRANSIENT
-    if code.startswith(_DATA_CODES):
-        return DatabaseFault.DATA
-    # the driver's own refusals (a value that does not fit its type) have no sqlstate
-    return DatabaseFault.DATA if not code and "DataError" in type(error.orig).__mro__[1].__name__ else DatabaseFault.BUG
+    if error.connection_invalidated or code.startswith(_AWAY):
+        return DatabaseFault.AWAY
+    if code.startswith(_BUSY):
+        return DatabaseFault.BUSY
+    return DatabaseFault.DATA if code.startswith(_DATA) else DatabaseFault.BUG

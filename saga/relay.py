@@ -9,13 +9,14 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
 from saga import store, telemetry
 from saga.bus import PUBLISH_TIMEOUT, UNROUTABLE, Bus
 from saga.database import Sessions
-from saga.errors import DatabaseFault, classify
+from saga.errors import classify
 from saga.outbox import LEASE, Envelope
 
 log = logging.getLogger(__name__)
@@ -58,17 +59,18 @@ class Relay:
         loop = asyncio.get_running_loop()
         sweep_at = loop.time()
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout_at(sweep_at):
                     await self._arrived.wait()
-            except TimeoutError:
+            # however much is handed over, what was left behind has its turn
+            if loop.time() >= sweep_at:
                 await self._bus.keep_open()
                 await self._sweep()
                 sweep_at = loop.time() + SWEEP_EVERY.total_seconds()
-            self._arrived.clear()
-            while self._waiting:
-                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                await self._publish([envelope for stale_at, envelope in batch if loop.time() < stale_at])
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            if not self._waiting:
+                self._arrived.clear()
+            await self._publish([envelope for stale_at, envelope in batch if loop.time() < stale_at])
 
     async def _sweep(self) -> None:
         left_behind = True
@@ -77,7 +79,7 @@ class Relay:
                 async with self._sessions() as session:
                     claimed = await store.claim_overdue(session, LEASE, MAX_BATCH)
             except Exception as error:
-                if classify(error) is not DatabaseFault.TRANSIENT:
+                if not classify(error).transient:
                     raise
                 log.debug("the outbox cannot be read for now: %s", error)
                 return
@@ -93,7 +95,7 @@ class Relay:
             try:
                 await self._settle(published, failed)
             except Exception as error:
-                if classify(error) is not DatabaseFault.TRANSIENT:
+                if not classify(error).transient:
                     raise
                 log.warning("published, but the rows stay and will be published again: %s", error)
             for envelope in published:

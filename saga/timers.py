@@ -13,7 +13,7 @@ from datetime import timedelta
 from saga import store
 from saga.database import Sessions
 from saga.engine import Engine
-from saga.errors import DatabaseFault, classify
+from saga.errors import classify
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Timers:
             async with self._sessions() as session:
                 return await store.until_next_deadline(session)
         except Exception as error:
-            if classify(error) is not DatabaseFault.TRANSIENT:
+            if not classify(error).transient:
                 raise
             log.debug("the deadlines cannot be read for now: %s", error)
             return None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from decimal import Decimal
 from uuid import uuid4
 
@@ -146,7 +147,7 @@ async def test_the_same_identity_gives_the_same_order(engine: Engine, database: 
         first, second = await asyncio.gather(engine.create(request), engine.create(again))
     else:
         first, second = await engine.create(request), await engine.create(again)
-    assert (first.replayed, second) == (False, Accepted(first.order_id, first.saga_id, replayed=True))
+    assert (first.replayed, second) == (False, replace(first, replayed=True))
     assert await database.value("SELECT count(*) FROM orders") == 1
     assert await database.value("SELECT count(*) FROM outbox") == 2
 
@@ -277,3 +278,58 @@ async def test_what_leaves_is_what_the_contract_says(engine: Engine, published: 
             "compensated": True,
         },
     }
+
+
+async def test_requests_that_contradict_each_other_in_every_way_do_not_stop_the_worker(
+    engine: Engine, database: Database
+) -> None:
+    known = order_request(chosen=True)
+    await engine.create(known)
+    identity = f"event:{uuid4()}"
+    answers = await asyncio.gather(
+        engine.create(order_request(identity=identity, chosen=True, order_id=known.order_id)),
+        engine.create(order_request(identity=identity, chosen=True)),
+        engine.create(order_request()),
+        return_exceptions=True,
+    )
+    assert isinstance(answers[0], DifferentContentError)
+    assert all(isinstance(answer, Accepted) for answer in answers[1:])
+    assert await database.value("SELECT count(*) FROM orders") == 3
+
+
+async def test_a_request_that_is_refused_leaves_nothing_behind(engine: Engine, database: Database) -> None:
+    first = order_request(chosen=True)
+    second = order_request(chosen=True, order_id=first.order_id)
+    _, refused = await asyncio.gather(engine.create(first), engine.create(second), return_exceptions=True)
+    assert isinstance(refused, DifferentContentError)
+    assert [row["key"] for row in await database.rows("SELECT key FROM request_identities")] == [first.identity]
+
+
+async def test_who_left_while_a_commit_failed_takes_nobody_along(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = await engine.create(order_request()), await engine.create(order_request())
+    leaving = asyncio.create_task(engine.advance(reply(Signal.INVENTORY_VALIDATED, first.order_id)))
+
+    async def fail(*_: object) -> None:
+        leaving.cancel()
+        await asyncio.sleep(0)
+        raise RuntimeError("a mistake of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("saga.engine.store.update_sagas", fail)
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+    decision = await engine.advance(reply(Signal.INVENTORY_VALIDATED, second.order_id))
+    assert decision.outcome is Outcome.APPLIED
+
+
+async def test_a_saga_that_somebody_else_holds_does_not_hold_up_the_others(engine: Engine, database: Database) -> None:
+    held, free = await engine.create(order_request()), await engine.create(order_request())
+    async with database.engine.connect() as connection:
+        await connection.exec_driver_sql(f"SELECT 1 FROM order_sagas WHERE order_id = '{held.order_id}' FOR UPDATE")
+        waiting = asyncio.create_task(engine.advance(reply(Signal.INVENTORY_VALIDATED, held.order_id)))
+        decision = await engine.advance(reply(Signal.INVENTORY_VALIDATED, free.order_id))
+        assert decision.outcome is Outcome.APPLIED
+        assert not waiting.done()
+    assert (await waiting).outcome is Outcome.APPLIED

@@ -1,5 +1,6 @@
 """The relay on a real PostgreSQL and a real RabbitMQ."""
 
+import asyncio
 import json
 
 import pytest
@@ -142,3 +143,40 @@ async def test_a_copy_for_the_dead_letters_goes_there(outbox: Outbox, listener: 
     await listener.listen_to(DEAD_LETTER_QUEUE)
     got = await listener.next()
     assert (got.exchange, got.routing_key, got.body) == (DEAD_LETTER_EXCHANGE, copy.routing_key, copy.body)
+
+
+async def test_what_was_left_behind_has_its_turn_however_much_is_handed_over(
+    relay: Relay, outbox: Outbox, listener: Listener
+) -> None:
+    await listener.bind("domain.order.OrderFailed")
+    left = envelope("domain.order.OrderFailed", lease_until=lease_over())
+    await outbox.write(left)
+
+    async def hand_over_without_end() -> None:
+        while True:
+            relay.hand_over([envelope("domain.order.OrderCompleted")])
+            await asyncio.sleep(0)
+
+    flood = asyncio.create_task(hand_over_without_end())
+    try:
+        assert (await listener.next()).message_id == str(left.message_id)
+    finally:
+        flood.cancel()
+
+
+async def test_a_bus_whose_declarations_failed_starts_again(
+    vhost: str, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await listener.bind("domain.order.#")
+    bus = Bus(vhost)
+
+    async def fail(*_: object) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("saga.bus._declare", fail)
+        first = envelope()
+        assert list(await bus.publish([first])) == [first.id]
+        assert not bus.connected
+    assert await bus.publish([first]) == {}
+    await bus.close()

@@ -18,7 +18,11 @@ from tests.waiting import until
         ({"RABBITMQ_URL": "http://localhost"}, "RABBITMQ_URL: must begin with amqp"),
         ({"SAGA_RETRY_ATTEMPTS": "-1"}, "SAGA_RETRY_ATTEMPTS: Input should be greater than or equal to 0"),
         ({"SAGA_STEP_TIMEOUT_SECONDS": "soon"}, "SAGA_STEP_TIMEOUT_SECONDS: Input should be a valid number"),
-        ({"RABBITMQ_HOST": "localhost"}, "set RABBITMQ_URL or RABBITMQ_HOST, not both"),
+        ({"RABBITMQ_HOST": "localhost"}, "RABBITMQ_URL, RABBITMQ_HOST: set one of them, not both"),
+        ({"DATABASE_URL": "postgresql://u:p@h:port/x"}, "DATABASE_URL: must begin with postgresql"),
+        ({"DATABASE_URL": "postgresql://"}, "DATABASE_URL: must name a host and a database"),
+        ({"RABBITMQ_URL": "amqp://h:port/"}, "RABBITMQ_URL: must begin with amqp"),
+        ({"RABBITMQ_URL": "amqp://"}, "RABBITMQ_URL: must begin with amqp"),
         ({"DATABASE_URL": None, "DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE: /nowhere cannot be read"),
     ],
 )
