@@ -14,7 +14,10 @@ from faststream.asgi import AsgiFastStream
 from faststream.rabbit import RabbitBroker
 
 from handlers.contract import Contract, declare_publishers
+from handlers.dead_letter_routes import dead_letter_routes
+from handlers.dead_letters import dead_letters
 from handlers.http import http_app
+from handlers.operating import operating_routes
 from handlers.orders import order_requests
 from handlers.replies import participant_replies
 from handlers.subscribing import settlement
@@ -55,7 +58,7 @@ class Service(AsgiFastStream):
 
 def compose(settings: Settings) -> Service:
     """Make the service. Nothing is connected, opened or started before it runs."""
-    database = connect(settings.database_dsn, connections=2, name="order-service")
+    database = connect(settings.database_dsn, connections=3, name="order-service")
     # a deletion that a power cut undoes is a message published twice, which the contract allows: not worth a wait
     outbox = connect(settings.database_dsn, connections=1, name="order-service relay", synchronous_commit="off")
     # queries have connections of their own, so that readers never keep the sagas waiting
@@ -75,6 +78,7 @@ def compose(settings: Settings) -> Service:
     )
     order_requests(broker, engine)
     participant_replies(broker, engine)
+    dead_letters(broker, sessions(database))
     declare_publishers(broker)
 
     async def advance() -> None:
@@ -108,6 +112,10 @@ def compose(settings: Settings) -> Service:
         unready=lambda: unready(reading, bus, broker),
         asyncapi=lambda: contract.to_specification().to_jsonable(),
         watch=watch,
+        more=[
+            operating_routes(engine, statements(reading), settings.policy),
+            dead_letter_routes(sessions(reading), bus, settings.policy),
+        ],
     )
     return service
 

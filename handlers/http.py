@@ -1,7 +1,7 @@
 """The HTTP API: its parts put together, how well the service is, and what holds for every answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI, Response
@@ -42,6 +42,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     unready: Callable[[], Awaitable[list[str]]],
     asyncapi: Callable[[], dict[str, Any]],
     watch: Watch,
+    more: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """The HTTP API as an ASGI application. It opens and starts nothing, and has no lifespan of its own.
 
@@ -52,6 +53,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         unready: names what is not ready.
         asyncapi: the contract of the bus.
         watch: whom clients wait with; close it first when the service stops.
+        more: the operators' part, which needs other things than these.
     """
     app = FastAPI(
         title="Order service",
@@ -65,6 +67,8 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     answer_problems(app)
     app.add_middleware(_Careful)
     app.include_router(order_routes(engine, sessions, policy, watch))
+    for router in more:
+        app.include_router(router)
     app.include_router(_health_routes(unready))
     app.include_router(contract_routes(asyncapi))
     write_openapi = app.openapi

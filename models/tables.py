@@ -41,6 +41,8 @@ def _positions() -> str:
 
 
 _INSTANT = DateTime(timezone=True)
+_NEWEST_FIRST = (text("created_at DESC"), text("order_id DESC"))
+"""As `saga.listing` goes through sagas."""
 
 
 class Order(SQLModel, table=True):
@@ -54,6 +56,8 @@ class Order(SQLModel, table=True):
         CheckConstraint("jsonb_typeof(items) = 'array'", name="items"),
         # a user's orders, newest first
         Index("ix_orders_user_id_created_at", "user_id", text("created_at DESC"), text("id DESC")),
+        # all sagas, newest first: born with their orders, whose rows are written twice and not at every move
+        Index("ix_orders_created_at", text("created_at DESC"), text("id DESC")),
     )
 
     id: UUID = Field(primary_key=True)
@@ -84,6 +88,12 @@ class OrderSaga(SQLModel, table=True):
         CheckConstraint("jsonb_typeof(history) = 'array'", name="history"),
         # due deadlines, oldest first
         Index("ix_order_sagas_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        # sagas that have not ended, newest first
+        Index("ix_order_sagas_unfinished", *_NEWEST_FIRST, postgresql_where=text("completed_at IS NULL")),
+        # sagas that a person should look at, newest first
+        Index("ix_order_sagas_incident", *_NEWEST_FIRST, postgresql_where=text("incident IS NOT NULL")),
+        # orders that failed, newest first
+        Index("ix_order_sagas_undone", *_NEWEST_FIRST, postgresql_where=text("status IN ('Compensated', 'Failed')")),
     )
 
     id: UUID = Field(primary_key=True)
@@ -148,3 +158,51 @@ class Outbox(SQLModel, table=True):
     lease_until: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
     attempts: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     last_error: str | None = Field(default=None, sa_column=Column(Text))
+
+
+class DeadLetter(SQLModel, table=True):
+    """A message that could not be handled, as it came, and what a person did about it.
+
+    It is open until it is redriven or discarded, and open again when it arrives again.
+    """
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (
+        CheckConstraint("octet_length(identity) = 32", name="identity"),
+        CheckConstraint("count >= 1 AND redriven_count >= 0", name="counts"),
+        CheckConstraint("first_at <= last_at", name="times"),
+        CheckConstraint("jsonb_typeof(headers) = 'object' AND jsonb_typeof(properties) = 'object'", name="tables"),
+        CheckConstraint("redriven_at IS NULL OR (discarded_at IS NULL AND redriven_count >= 1)", name="redriven"),
+        CheckConstraint("(discarded_at IS NULL) = (discard_reason IS NULL)", name="discarded"),
+        # whoever closes a letter is named
+        CheckConstraint("(closed_by IS NULL) = (redriven_at IS NULL AND discarded_at IS NULL)", name="closed_by"),
+        # the letters that are still open, newest first
+        Index(
+            "ix_dead_letters_last_at",
+            text("last_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("redriven_at IS NULL AND discarded_at IS NULL"),
+        ),
+    )
+
+    id: UUID = Field(primary_key=True)
+    # SHA-256 of what makes two arrivals the same letter: routing key, message id, body
+    identity: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
+    reason: str = Field(max_length=100)
+    error: str = Field(sa_column=Column(Text, nullable=False))
+    routing_key: str = Field(max_length=255)
+    exchange: str = Field(max_length=255)
+    # both as `saga.amqp_values` writes what JSON has no words for
+    headers: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    properties: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    # if the body tells; there need not be such an order
+    order_id: UUID | None = None
+    first_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    last_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    count: int = Field(default=1, sa_column_kwargs={"server_default": text("1")})
+    redriven_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+    redriven_count: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    discarded_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+    discard_reason: str | None = Field(default=None, sa_column=Column(Text))
+    closed_by: str | None = Field(default=None, sa_column=Column(Text))

@@ -47,8 +47,6 @@ QUEUE_ARGUMENTS: Mapping[str, str | int] = {
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
-_MOST_HEADERS = 16_384
-"""Characters of headers that a dead letter keeps: with ours, they must still fit into one frame."""
 DEAD_LETTER_ARGUMENTS: Mapping[str, str | int] = {
     "x-queue-type": "quorum",
     # nothing comes after the dead letters: one that is handed out in vain must stay
@@ -116,13 +114,13 @@ class Bus:
         """
         # the queue's own count of deliveries is not the message's
         kept = {name: value for name, value in message.headers.items() if name != "x-delivery-count"}
-        if len(repr(kept)) > _MOST_HEADERS:
-            kept = {name: kept[name] for name in ("traceparent", "x-death") if name in kept}
         headers = sendable(kept) | {
             "x-dead-letter-reason": reason,
             "x-dead-letter-error": error[:1000],
             "x-dead-letter-routing-key": message.routing_key or "",
             "x-dead-letter-exchange": message.exchange or "",
+            # the client library gives a name to a message that has none
+            "x-dead-letter-message-id": message.message_id or "",
         }
         copy = aio_pika.Message(
             message.body,

@@ -30,6 +30,7 @@ from saga.table import FORWARD_STEPS, TABLES
 from saga.values import Deadline, Decision, Entry, Event, Incident, Outcome, Policy, Saga, Send, message_id
 
 _AHEAD = (Position.VALIDATING, Position.RESERVING, Position.CHARGING)
+_VERDICTS = (Signal.OPERATOR_SUCCEEDED, Signal.OPERATOR_FAILED)
 
 
 def begin(saga_id: UUID, order_id: UUID, now: datetime, policy: Policy, version: int) -> Decision:
@@ -90,6 +91,8 @@ def _cell(saga: Saga, event: Event, now: datetime) -> Cell:
     signal = event.signal
     if signal in WHEN_DUE.values() and not _is_current(saga, event.deadline, now):
         return Ignore("stale timer")
+    if signal in _VERDICTS and event.causation_id and event.causation_id != _open_message_id(saga):
+        return Refuse("another command is open by now: look again")
     if reply := REPLY_MODELS.get(signal):
         if event.causation_id not in (None, message_id(saga.id, reply.answers)):
             return Ignore("it answers another command")
@@ -98,6 +101,11 @@ def _cell(saga: Saga, event: Event, now: datetime) -> Cell:
         if event.retryable:
             signal = Signal.TRANSIENT_FAILURE
     return TABLES[saga.table_version][saga.position][signal]
+
+
+def _open_message_id(saga: Saga) -> UUID | None:
+    command = saga.position.open_command
+    return message_id(saga.id, command) if command else None
 
 
 def _is_current(saga: Saga, deadline: Deadline | None, now: datetime) -> bool:

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from handlers.http import http_app
+from handlers.operating import operating_routes
 from handlers.watching import Watch
 from saga import store
 from saga.cells import Signal
@@ -115,7 +116,8 @@ async def serving(
     async def unready() -> list[str]:
         return missing
 
-    app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch)
+    more = [operating_routes(engine, pool, policy)]
+    app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch, more=more)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
         yield Service(client, app, engine, pool, watch, missing)

@@ -16,6 +16,8 @@ PAGES = pytest.mark.parametrize(
     ("page", "parts"), [("/docs", ["swagger-ui", "openapi.json"]), ("/asyncapi", ["asyncapi-viewer", "asyncapi.json"])]
 )
 
+_OPERATED = {"200", "400", "403", "404", "409", "413", "415", "422", "503"}
+
 
 @pytest.mark.parametrize(
     "path", [f"/api/orders/{uuid4()}", f"/api/orders/{uuid4()}/saga", f"/api/orders/user/{uuid4()}"]
@@ -126,6 +128,12 @@ async def test_openapi_documents_every_operation_with_its_problems(service: Serv
         "get /api/orders/user/{user_id}": {"200", "422", "503"},
         "get /api/orders/{order_id}": {"200", "304", "404", "422", "503"},
         "get /api/orders/{order_id}/saga": {"200", "304", "404", "422", "503"},
+        "get /api/sagas": {"200", "403", "422", "503"},
+        "post /api/sagas/retry": {"200", "400", "403", "413", "415", "422", "503"},
+        "post /api/sagas/{order_id}/retry": _OPERATED,
+        "post /api/sagas/{order_id}/resolve": _OPERATED,
+        "post /api/sagas/{order_id}/compensate": _OPERATED,
+        "post /api/orders/{order_id}/cancel": {"202", "400", "404", "409", "413", "415", "422", "503"},
         "get /health/live": {"200"},
         "get /health/ready": {"200", "503"},
         "get /metrics": {"200"},

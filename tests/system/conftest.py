@@ -1,6 +1,6 @@
 """The whole system: the service as its users run it, stand-in participants, and an ear on the bus."""
 
-import asyncio
+import base64
 import json
 import os
 import subprocess
@@ -106,22 +106,22 @@ class Ear:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         await self._domain.publish(aio_pika.Message(raw, **properties), routing_key)
 
-    async def dead_letters(self, count: int) -> list[AbstractIncomingMessage]:
-        """Take this many dead letters."""
-        queue = await self._channel.get_queue("order-service.dead-letters")
-        taken: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-        tag = await queue.consume(taken.put, no_ack=True)
-        async with asyncio.timeout(15):
-            letters = [await taken.get() for _ in range(count)]
-        await queue.cancel(tag)
-        return letters + [taken.get_nowait() for _ in range(taken.qsize())]
-
 
 def _json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError:
         return None
+
+
+class DeadLetter:
+    """A stored dead letter, as the API shows it."""
+
+    def __init__(self, shown: dict[str, Any]) -> None:
+        self.shown = shown
+        self.message_id, self.reason, self.count = shown["messageId"], shown["reason"], shown["count"]
+        text = shown["body"]
+        self.body = base64.b64decode(shown["bodyBase64"]) if text is None else text.encode()
 
 
 class System:
@@ -170,6 +170,17 @@ class System:
             return [dict(row) for row in await connection.fetch(query)]
         finally:
             await connection.close()
+
+    async def dead_letters(self, count: int) -> list[DeadLetter]:
+        """All dead letters, once that many are stored."""
+
+        async def stored() -> bool:
+            return len(await self.rows("SELECT 1 FROM dead_letters")) >= count
+
+        await until(stored, 20)
+        listed = (await self.client.get("/api/dead-letters", params={"limit": 100})).json()["items"]
+        answers = [await self.client.get(f"/api/dead-letters/{letter['id']}") for letter in listed]
+        return [DeadLetter(answer.json()) for answer in answers]
 
     async def quiet(self) -> None:
         """Return when everything committed has been published."""

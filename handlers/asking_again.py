@@ -1,0 +1,93 @@
+"""Asking many sagas again: one after the other, at a rate, within the time that one request may take."""
+
+import asyncio
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from handlers.finding import BulkRetry
+from handlers.ordering import ACCEPT_SECONDS
+from handlers.paging import cursor, place
+from models.messages import Wire
+from saga.cells import Signal
+from saga.database import Sessions
+from saga.decide import decide
+from saga.engine import Engine
+from saga.listing import list_sagas
+from saga.store import Stored
+from saga.values import Event, Outcome, Policy
+
+BULK_SECONDS = 25.0
+"""As long as one request works; what is left over is what `next` is for."""
+_UNKNOWN = "not committed in time; it may have been asked again, or not: look at it"
+
+BulkOutcome = Outcome | Literal["would-retry", "unknown"]
+
+
+class BulkItem(Wire):
+    """What became of one saga."""
+
+    order_id: UUID
+    saga_id: UUID
+    outcome: BulkOutcome = Field(
+        description="`would-retry` in a dry run; `applied` when it was asked again; `refused` where there is nothing to"
+        " ask; `unknown` where the database did not answer in time, which ends the request."
+    )
+    why: str = Field(description="In words.")
+
+
+class BulkAnswer(Wire):
+    """What became of each."""
+
+    items: list[BulkItem]
+    next: str | None = Field(description="Give it as `after`, with the same filters, to go on; null when all are done.")
+
+
+async def ask_all_again(engine: Engine, sessions: Sessions, policy: Policy, body: BulkRetry, actor: str) -> BulkAnswer:
+    """Ask such sagas again, newest first: at most `limit` of them, and as many as the rate allows in `BULK_SECONDS`."""
+    async with sessions() as session:
+        found = await list_sagas(session, body.filter(), body.limit + 1, place(body.after))
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    items: list[BulkItem] = []
+    for number, stored in enumerate(found[: body.limit]):
+        if body.dry_run:
+            items.append(_would(stored, actor, policy))
+            continue
+        turn = start + number / body.rate_per_second
+        if max(turn, clock()) - start > BULK_SECONDS:
+            break
+        await asyncio.sleep(turn - clock())
+        items.append(await _ask(engine, stored, actor))
+        if items[-1].outcome == "unknown":
+            break
+    done = found[len(items) - 1] if items else None
+    more = done is not None and len(items) < len(found)
+    return BulkAnswer(items=items, next=cursor(done.saga.created_at, done.saga.order_id) if done and more else None)
+
+
+def retry_of(order_id: UUID, actor: str, reason: str | None = None) -> Event:
+    """An operator asks the open command again."""
+    return Event(Signal.OPERATOR_RETRY, order_id, words=reason, actor=actor)
+
+
+def _would(stored: Stored, actor: str, policy: Policy) -> BulkItem:
+    saga = stored.saga
+    decision = decide(saga, retry_of(saga.order_id, actor), saga.updated_at, policy)
+    if decision.outcome is not Outcome.APPLIED:
+        return _item(stored, decision.outcome, decision.why)
+    return _item(stored, "would-retry", f"send {saga.position.open_command} again, attempt {decision.saga.attempt}")
+
+
+async def _ask(engine: Engine, stored: Stored, actor: str) -> BulkItem:
+    try:
+        async with asyncio.timeout(ACCEPT_SECONDS):
+            decision = await engine.advance(retry_of(stored.saga.order_id, actor))
+    except TimeoutError:
+        return _item(stored, "unknown", _UNKNOWN)
+    return _item(stored, decision.outcome, decision.why)
+
+
+def _item(stored: Stored, outcome: BulkOutcome, why: str) -> BulkItem:
+    return BulkItem(order_id=stored.saga.order_id, saga_id=stored.saga.id, outcome=outcome, why=why)

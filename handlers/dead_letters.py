@@ -1,0 +1,170 @@
+"""What could not be handled: taken from the queue of dead letters, whatever it is, and stored.
+
+Nothing comes after this queue. So nothing in a message is decoded that need not be, and a letter is acked when it is
+committed and not before: while the database is away it is held, and tried again in its place.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from aio_pika import IncomingMessage
+from faststream import AckPolicy
+from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
+from faststream.rabbit.annotations import RabbitMessage
+
+from models.messages import MAX_BODY_BYTES
+from models.states import Command
+from saga import telemetry
+from saga.amqp_values import as_json, storable, table_as_json
+from saga.bus import DEAD_LETTER_ARGUMENTS, DEAD_LETTER_QUEUE
+from saga.database import Sessions
+from saga.dead_letters import Arrival, identity_of, keep
+from saga.errors import DatabaseFault, classify
+from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
+
+if TYPE_CHECKING:
+    from faststream.rabbit.schemas.queue import QuorumQueueArgs
+
+log = logging.getLogger(__name__)
+
+PREFETCH = 20
+"""Letters that are handed to one worker at once."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+"""Seconds between two tries while the database is away."""
+_PROPERTIES = (
+    "content_type", "content_encoding", "priority", "correlation_id", "reply_to", "expiration", "message_id",
+    "timestamp", "type", "user_id", "app_id",
+)  # fmt: skip
+_LONGEST_WORD, _LONGEST_ERROR, _LONGEST_NAME = 100, 1_000, 255
+"""Characters: of a reason, of an error, of a routing key or an exchange."""
+_COMMANDS = frozenset(f"domain.order.{command}" for command in Command)
+_BROKERS_REASONS = frozenset({"rejected", "expired", "maxlen", "delivery_limit"})
+
+
+def dead_letters(
+    broker: RabbitBroker, sessions: Sessions, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> None:
+    """Subscribe to the dead letters.
+
+    Args:
+        broker: with the Settlement middleware: it acks what returns, and gives back what raises.
+        sessions: each of which is one transaction; one is used at a time.
+        pause: waits that many seconds.
+    """
+    one_at_a_time = asyncio.Lock()
+
+    async def handler(message: IncomingMessage) -> None:
+        arrival = arrival_of(message)
+        async with one_at_a_time:
+            count = await _keep(sessions, arrival, pause)
+        if "x-dead-letter-reason" not in message.headers:
+            # what this service dead-letters itself was counted when it did so
+            telemetry.DEAD_LETTERS.labels(arrival.reason).inc()
+        log.info("stored a dead letter of %r (%s), arrival %d", arrival.routing_key, arrival.reason, count)
+
+    broker.subscriber(
+        RabbitQueue(
+            DEAD_LETTER_QUEUE,
+            queue_type=QueueType.QUORUM,
+            durable=True,
+            arguments=cast("QuorumQueueArgs", dict(DEAD_LETTER_ARGUMENTS)),
+            routing_key="#",
+        ),
+        RabbitExchange(DEAD_LETTER_EXCHANGE, type=ExchangeType.TOPIC, durable=True),
+        channel=Channel(prefetch_count=PREFETCH),
+        ack_policy=AckPolicy.MANUAL,
+        no_reply=True,
+        decoder=_undecoded,
+        # no part of the contract: nobody but this service reads that queue
+        include_in_schema=False,
+    )(handler)
+
+
+async def _undecoded(message: RabbitMessage) -> IncomingMessage:
+    return message.raw_message
+
+
+async def _keep(sessions: Sessions, arrival: Arrival, pause: Callable[[float], Awaitable[None]]) -> int:
+    """Store it, however often it takes.
+
+    Raises:
+        Exception: a mistake of ours; the letter must be given back.
+    """
+    seconds = _FIRST_PAUSE
+    bare = False
+    while True:
+        try:
+            async with sessions() as session, session.begin():
+                return await keep(session, arrival)
+        except Exception as error:
+            match classify(error):
+                case DatabaseFault.AWAY | DatabaseFault.BUSY:
+                    log.warning("a dead letter cannot be stored yet (%s); trying again", type(error).__name__)
+                    await pause(seconds)
+                    seconds = min(seconds * 2, _LONGEST_PAUSE)
+                case DatabaseFault.DATA if not bare:
+                    log.exception("PostgreSQL refuses the headers of a dead letter; storing it without them")
+                    arrival, bare = replace(arrival, headers={}, properties={}), True
+                case DatabaseFault.DATA | DatabaseFault.BUG:
+                    raise
+
+
+def arrival_of(message: IncomingMessage) -> Arrival:
+    """What a message says about itself, whatever it is; it never fails.
+
+    The dead-letter exchange keeps routing keys. A message that this service could not handle tells why in headers of
+    its own; one that RabbitMQ gave up has an `x-death`; a command that was parked has neither.
+    """
+    headers = message.headers
+    death = _latest_death(headers)
+    given = headers.get("x-dead-letter-message-id")
+    message_id = given if isinstance(given, str) else message.message_id
+    routing_key = message.routing_key or ""
+    if "x-dead-letter-reason" in headers:
+        reason, error = headers["x-dead-letter-reason"], headers.get("x-dead-letter-error", "")
+        exchange = headers.get("x-dead-letter-exchange", EXCHANGE)
+    elif death:
+        word = death.get("reason")
+        reason = word if isinstance(word, str) and word in _BROKERS_REASONS else "unknown"
+        error = f"RabbitMQ gave it up in {death.get('queue')}: {word}, {death.get('count')} times"
+        exchange = death.get("exchange", EXCHANGE)
+    elif routing_key in _COMMANDS:
+        reason, error, exchange = "unanswered", "its saga was parked: no answer after the last attempt", EXCHANGE
+    else:
+        reason, error, exchange = "unknown", "it says nothing about how it came here", EXCHANGE
+    return Arrival(
+        identity=identity_of(routing_key, message_id, message.body),
+        reason=storable(str(reason), _LONGEST_WORD),
+        error=storable(str(error), _LONGEST_ERROR),
+        routing_key=storable(routing_key, _LONGEST_NAME),
+        exchange=storable(str(exchange), _LONGEST_NAME),
+        headers=table_as_json(headers),
+        properties={
+            name: as_json(value) for name, value in _properties(message, message_id).items() if value is not None
+        },
+        body=message.body,
+        order_id=_order_id(message.body),
+    )
+
+
+def _properties(message: IncomingMessage, message_id: str | None) -> dict[str, Any]:
+    return {name: getattr(message, name, None) for name in _PROPERTIES} | {"message_id": message_id or None}
+
+
+def _latest_death(headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    deaths = headers.get("x-death")
+    return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else None
+
+
+def _order_id(body: bytes) -> UUID | None:
+    if len(body) > MAX_BODY_BYTES:
+        return None
+    try:
+        return UUID(json.loads(body)["orderId"])
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None

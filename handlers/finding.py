@@ -1,0 +1,58 @@
+"""Which sagas are meant: the filters of the list, in a query and in a body alike."""
+
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from handlers.views import SagaView
+from models.messages import Wire
+from models.states import CurrentStep, SagaStatus
+from saga.listing import Filter
+
+MAX_FOUND = 100
+
+_OlderThan = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+_Limit = Annotated[int, Field(ge=1, le=MAX_FOUND, description="How many at most.")]
+_After = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{32}$", description="The `next` of the page before; opaque.")]
+
+
+class Wanted(Wire):
+    """Which sagas; all of what is named has to hold."""
+
+    status: SagaStatus | None = None
+    step: CurrentStep | None = Field(default=None, description="Where the saga stands, as its `currentStep` says.")
+    incident: bool | None = Field(default=None, description="Whether a person should look at it.")
+    user_id: UUID | None = Field(default=None, description="Whose order.")
+    older_than: _OlderThan | None = Field(default=None, description="Begun at least so many seconds ago.")
+
+    def filter(self) -> Filter:
+        """The same in the words of the query."""
+        older_than = None if self.older_than is None else timedelta(seconds=self.older_than)
+        return Filter(self.status, self.step, self.incident, self.user_id, older_than)
+
+
+class SagaQuery(Wanted):
+    """What the list is asked for."""
+
+    limit: _Limit = 20
+    after: _After | None = None
+
+
+class BulkRetry(Wanted):
+    """Asks many sagas' open commands again. A field that is not known is refused: a filter must not be lost."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: _Limit = MAX_FOUND
+    after: _After | None = None
+    dry_run: Annotated[bool, Field(strict=True)] = Field(default=True, description="Only tell what would be done.")
+    rate_per_second: float = Field(default=10, ge=0.1, le=1000, description="How many are asked a second, at most.")
+
+
+class SagaPage(Wire):
+    """Some sagas, newest first."""
+
+    items: list[SagaView]
+    next: str | None = Field(description="Give it as `after` to get the sagas behind these; null on the last page.")

@@ -1,0 +1,85 @@
+"""Who may operate: until access control is built, whoever is on this machine.
+
+The address is the one that the connection comes from, as the server has it; no header of the client's can change it. A
+proxy on this machine makes everybody local: let it not pass on these paths.
+"""
+
+import re
+from ipaddress import IPv6Address, ip_address
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Header, Request
+
+from handlers.problems import FieldError, InvalidError, Problem, ProblemError
+
+OperatorName = Annotated[
+    str | None,
+    Header(
+        alias="X-Operator",
+        description="Who is asking, 1 to 100 characters: written into the saga's history beside the address.",
+        examples=["ann"],
+    ),
+]
+_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
+
+FORBIDDEN: dict[int | str, dict[str, Any]] = {
+    403: {"model": Problem, "description": "Only for operators, who are on the machine of the service."}
+}
+"""How an operator's operation says in `/openapi.json` that it is one."""
+
+
+def operator(request: Request, x_operator: OperatorName = None) -> str:
+    """The actor's name for the history: `operator@127.0.0.1`, or `operator@127.0.0.1 (ann)`.
+
+    Raises:
+        ProblemError: 403, the client is on another machine, or a page from elsewhere asks through its browser.
+        InvalidError: the name is none.
+    """
+    host = request.client.host if request.client else ""
+    if not _is_loopback(host):
+        raise ProblemError(
+            403,
+            "forbidden",
+            f"Operator actions are only for clients on the service's own machine, and this one is at {host or '?'}. "
+            "Ask on that machine, over the loopback address: through ssh, or `kubectl exec`, say.",
+        )
+    origin = request.headers.get("origin")
+    if origin is not None and not _is_loopback(_host_of(origin)):
+        raise ProblemError(403, "forbidden", "A page from elsewhere may not operate. Use one of the service's own.")
+    if x_operator is None:
+        return f"operator@{host}"
+    return f"operator@{host} ({_named(x_operator)})"
+
+
+Actor = Annotated[str, Depends(operator)]
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host is this machine: 127.0.0.0/8, ::1, the former written as IPv6, or `localhost`."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _named(header: str) -> str:
+    """The name in a header: UTF-8 where it is that, else Latin-1, as which servers read headers."""
+    try:
+        name = header.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        name = header
+    if not _NAME.fullmatch(name):
+        detail = "must be 1 to 100 characters, none of them a control character"
+        raise InvalidError([FieldError(field="X-Operator", location="header", detail=detail)])
+    return name
