@@ -22,13 +22,15 @@ from handlers.orders import order_requests
 from handlers.replies import participant_replies
 from handlers.subscribing import settlement
 from handlers.watching import Watch
+from saga import store
 from saga.bus import Bus
-from saga.database import connect, migrate, sessions, statements
+from saga.database import Sessions, connect, migrate, sessions, statements
 from saga.engine import Engine
 from saga.errors import ConfigurationError, classify
 from saga.readiness import unready
 from saga.relay import Relay
 from saga.supervise import supervised, upon_stop_signal
+from saga.table import TABLES
 from saga.timers import Timers
 from settings import Settings, load
 
@@ -84,6 +86,7 @@ def compose(settings: Settings) -> Service:
     async def advance() -> None:
         if settings.auto_migrate:
             await _migrate_when_reachable(database)
+        await _refuse_unknown_tables(sessions(database))
         await engine.run()
 
     watch = Watch(statements(reading))
@@ -131,6 +134,19 @@ async def _migrate_when_reachable(database: Any) -> None:
             await asyncio.sleep(1)
         else:
             return
+
+
+async def _refuse_unknown_tables(work: Sessions) -> None:
+    """End the process over sagas that were started under a table that this code does not know (semantics, rule 14)."""
+    async with work() as session:
+        unknown = await store.table_versions_in_use(session) - TABLES.keys()
+    if unknown:
+        versions = ", ".join(str(version) for version in sorted(unknown))
+        known = ", ".join(str(version) for version in TABLES)
+        raise SystemExit(
+            f"order-service: unfinished sagas were started under version {versions} of the transition table, and this"
+            f" release knows {known} only; run the release that they were started with"
+        )
 
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")

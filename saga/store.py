@@ -213,6 +213,7 @@ async def end_orders(session: AsyncSession, sagas: Sequence[Saga]) -> None:
 
 async def table_versions_in_use(session: AsyncSession) -> set[int]:
     """The versions of the transition table that unfinished sagas were started under."""
+    # the condition of a partial index: what has ended is not looked at
     unfinished = select(_SAGAS.c.table_version).where(_SAGAS.c.open_command.is_not(None)).distinct()
     return set((await session.execute(unfinished)).scalars())
 

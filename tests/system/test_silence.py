@@ -170,3 +170,62 @@ async def test_rule_10_a_cancellation_that_comes_too_late_is_ignored(system: Sys
     await until(ignored)
     saga = await system.saga(order_id)
     assert (saga["status"], saga["cancelRequested"]) == ("Completed", False)
+
+
+async def test_rule_3_a_person_may_give_up_at_once_what_changes_nothing(system: System) -> None:
+    system.inventory.behaviour["ValidateInventory"] = Behaviour(mode="mute")
+    order_id = await system.order(order_body())
+    answer = await system.client.post(f"/api/sagas/{order_id}/compensate", json={"reason": "Inventory is being moved"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "Failed")
+    await system.quiet()
+    assert system.ear.about(order_id)[-1][0] == "domain.order.OrderFailed"
+    assert system.done(order_id) == Record()
+
+
+async def test_rule_11_one_order_however_it_is_asked_for_twice(system: System) -> None:
+    body = order_body()
+    key = {"Idempotency-Key": "twice"}
+    answers = [await system.client.post("/api/orders", json=body, headers=key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json()["id"] == answers[1].json()["id"]
+    other = await system.client.post("/api/orders", json=body | {"items": order_body(2)["items"]}, headers=key)
+    assert other.status_code == 422
+    assert len(await system.rows("SELECT id FROM orders")) == 1
+
+
+async def test_rule_12_a_reply_for_an_unknown_order_is_a_dead_letter(system: System) -> None:
+    unknown = {"eventId": str(uuid4()), "orderId": str(uuid4())}
+    await system.ear.publish("domain.inventory.InventoryValidated", unknown, message_id="unknown")
+
+    async def stored() -> list[dict[str, Any]]:
+        letters: list[dict[str, Any]] = (await system.client.get("/api/dead-letters")).json()["items"]
+        return letters
+
+    await until(stored)
+    assert [letter["reason"] for letter in await stored()] == ["unknown_order"]
+
+
+async def test_rule_13_what_a_person_does_is_written_with_who_and_why_and_counts_once(system: System) -> None:
+    system.billing.behaviour["ProcessPayment"] = Behaviour(mode="mute")
+    order_id = await system.order(order_body())
+    await parked(system, order_id)
+    verdict = {"outcome": "failed", "reason": "the bank says no", "step": "ProcessPayment"}
+    answers = [await system.client.post(f"/api/sagas/{order_id}/resolve", json=verdict) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    saga = await system.ended(order_id)
+    [entry] = [entry for entry in saga["history"] if entry["status"] == "Resolved"]
+    assert entry["actor"].startswith("operator@127.0.0.1")
+    assert entry["message"].endswith("the bank says no")
+    assert saga["status"] == "Compensated"
+    late = await system.client.post(f"/api/sagas/{order_id}/retry")
+    assert (late.status_code, late.headers["content-type"]) == (409, "application/problem+json")
+
+
+async def test_rule_14_the_start_refuses_to_run_over_a_saga_of_a_table_that_it_does_not_know(system: System) -> None:
+    system.inventory.behaviour["ValidateInventory"] = Behaviour(mode="mute")
+    await system.order(order_body())
+    system.service.kill()
+    await system.rows("UPDATE order_sagas SET table_version = 99")
+    with pytest.raises(AssertionError, match="version 99 of the transition table"):
+        await system.service.restart()
+    assert system.service.child.returncode not in (0, None)
