@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    or_,
     select,
     tuple_,
     update,
@@ -213,9 +214,11 @@ async def end_orders(session: AsyncSession, sagas: Sequence[Saga]) -> None:
 
 async def table_versions_in_use(session: AsyncSession) -> set[int]:
     """The versions of the transition table that unfinished sagas were started under."""
-    # the condition of a partial index: what has ended is not looked at
-    unfinished = select(_SAGAS.c.table_version).where(_SAGAS.c.open_command.is_not(None)).distinct()
-    return set((await session.execute(unfinished)).scalars())
+    # the conditions of two partial indexes: what has ended is not looked at
+    unfinished = select(_SAGAS.c.table_version).where(
+        or_(_SAGAS.c.completed_at.is_(None), _SAGAS.c.due_at.is_not(None))
+    )
+    return set((await session.execute(unfinished.distinct())).scalars())
 
 
 # -------------------------------------------------------------------------------------------------------- the outbox
