@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     saga_retry_delay_seconds: Seconds = Field(default=5, gt=0, le=3_600)
     saga_reask_seconds: Seconds = Field(default=300, ge=0, le=31_536_000)
     auto_migrate: bool = True
+    test_failpoint: str | None = None
+    """For the fault tests: see `saga.failpoints`."""
 
     @field_validator("database_url")
     @classmethod

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from aio_pika import IncomingMessage
 
 from saga.bus import BUS_ERRORS
+from saga.failpoints import reach
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Acks:
             if len(self._beyond) > MOST_BEYOND_A_GAP:
                 self._beyond.clear()
             together = [message for message in ready if _tag(message) <= self._up_to]
+            reach("message.acking")
             try:
                 if together:
                     await together[-1].ack(multiple=True)
@@ -63,6 +65,7 @@ class Acks:
                     await message.ack()
             except BUS_ERRORS as error:
                 log.debug("the channel is gone, its messages come again: %s", error)
+            reach("message.acked")
 
 
 _of_channel: WeakKeyDictionary[object, Acks] = WeakKeyDictionary()

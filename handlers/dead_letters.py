@@ -21,10 +21,12 @@ from models.messages import MAX_BODY_BYTES
 from models.states import Command
 from saga import telemetry
 from saga.amqp_values import as_json, storable, table_as_json
+from saga.backoff import Backoff
 from saga.bus import DEAD_LETTER_ARGUMENTS, DEAD_LETTER_QUEUE
 from saga.database import Sessions
 from saga.dead_letters import Arrival, identity_of, keep
 from saga.errors import DatabaseFault, classify
+from saga.failpoints import reach
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ log = logging.getLogger(__name__)
 
 PREFETCH = 20
 """Letters that are handed to one worker at once."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-"""Seconds between two tries while the database is away."""
 _PROPERTIES = (
     "content_type", "content_encoding", "priority", "correlation_id", "reply_to", "expiration", "message_id",
     "timestamp", "type", "user_id", "app_id",
@@ -59,9 +59,11 @@ def dead_letters(
     one_at_a_time = asyncio.Lock()
 
     async def handler(message: IncomingMessage) -> None:
+        reach("letter.taken")
         arrival = arrival_of(message)
         async with one_at_a_time:
             count = await _keep(sessions, arrival, pause)
+        reach("letter.stored")
         if "x-dead-letter-reason" not in message.headers:
             # what this service dead-letters itself was counted when it did so
             telemetry.DEAD_LETTERS.labels(arrival.reason).inc()
@@ -95,7 +97,7 @@ async def _keep(sessions: Sessions, arrival: Arrival, pause: Callable[[float], A
     Raises:
         Exception: a mistake of ours; the letter must be given back.
     """
-    seconds = _FIRST_PAUSE
+    backoff = Backoff(log, pause)
     bare = False
     while True:
         try:
@@ -104,9 +106,7 @@ async def _keep(sessions: Sessions, arrival: Arrival, pause: Callable[[float], A
         except Exception as error:
             match classify(error):
                 case DatabaseFault.AWAY | DatabaseFault.BUSY:
-                    log.warning("a dead letter cannot be stored yet (%s); trying again", type(error).__name__)
-                    await pause(seconds)
-                    seconds = min(seconds * 2, _LONGEST_PAUSE)
+                    await backoff.pause(f"a dead letter cannot be stored yet ({type(error).__name__})")
                 case DatabaseFault.DATA if not bare:
                     log.exception("PostgreSQL refuses the headers of a dead letter; storing it without them")
                     arrival, bare = replace(arrival, headers={}, properties={}), True

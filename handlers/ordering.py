@@ -18,6 +18,7 @@ from saga import store
 from saga.database import Sessions
 from saga.engine import Accepted, Engine, OrderRequest
 from saga.errors import DifferentContentError, UnknownOrderError
+from saga.failpoints import reach
 from saga.values import Policy
 
 ACCEPT_SECONDS = 5.0
@@ -56,6 +57,7 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
     )
     async def create_order(body: OrderBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an order. With the answer it is committed, and its saga has begun."""
+        reach("http.read")
         request = _request(body, idempotency_key)
         try:
             async with asyncio.timeout(ACCEPT_SECONDS):
@@ -66,6 +68,7 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
             raise away(
                 "The order could not be committed in time. Send it again, with the same Idempotency-Key if it had one."
             ) from error
+        reach("http.accepted")
         # what was committed just now need not be read again; nor may a failing read deny it
         shown = await _read_order(sessions, accepted.order_id) if accepted.replayed else _just_placed(request, accepted)
         response = respond(shown, 201)

@@ -19,8 +19,10 @@ from pydantic import BaseModel, ValidationError
 from handlers.acks import Acks
 from handlers.strict_json import decode
 from saga import telemetry
+from saga.backoff import Backoff
 from saga.bus import BUS_ERRORS, QUEUE_ARGUMENTS, Bus
 from saga.errors import BusAwayError, RefusedError
+from saga.failpoints import reach
 from saga.outbox import EXCHANGE
 
 if TYPE_CHECKING:
@@ -50,13 +52,17 @@ def subscribe(
     name = routing_key.rsplit(".", 1)[-1]
 
     async def read(raw: RabbitMessage) -> _Model:
+        reach("message.taken")
         try:
-            return message.model_validate(decode(raw.body))
+            body = message.model_validate(decode(raw.body))
         except ValidationError as error:
             raise InvalidMessageError(describe(error)) from error
+        reach("message.decoded")
+        return body
 
     async def handler(body: _Model) -> None:
         await handle(body)
+        reach("message.answered")
 
     # FastStream writes the contract from the annotation
     handler.__annotations__["body"] = message
@@ -116,15 +122,17 @@ class Settlement(BaseMiddleware):
 
     async def _dead_letter(self, message: IncomingMessage, error: RefusedError) -> None:
         log.warning("a message of %s cannot be handled (%s): %s", message.routing_key, error.reason, error)
+        reach("letter.refused")
         # given back, it would be delivered and copied again and again; held, it waits
+        backoff = Backoff(log)
         while True:
             try:
                 await self.bus.dead_letter(message, error.reason, str(error))
             except BusAwayError as away:
-                log.warning("the dead letter cannot leave for now: %s", away)
-                await asyncio.sleep(_PAUSE)
+                await backoff.pause(f"a dead letter cannot leave for now ({away})")
             else:
                 break
+        reach("letter.copied")
         telemetry.DEAD_LETTERS.labels(error.reason).inc()
         Acks.of(message).ack(message)
 

@@ -24,6 +24,7 @@ from aio_pika.exceptions import (
 
 from models.messages import instant_text
 from saga.amqp_values import sendable
+from saga.backoff import Trouble
 from saga.errors import BusAwayError
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE, Envelope
 from saga.supervise import own_cancellation
@@ -52,10 +53,12 @@ DEAD_LETTER_ARGUMENTS: Mapping[str, str | int] = {
     # nothing comes after the dead letters: one that is handed out in vain must stay
     "x-delivery-limit": 1_000_000,
 }
-
-
+_GLANCE = 0.005
+"""Seconds. What is not blocked says so at once."""
 BUS_ERRORS = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, BusAwayError)
 """What comes out of the client library when the connection is gone or going."""
+BLOCKED = "blocked: RabbitMQ is short of memory or disk"
+"""Why nothing is sent that would only arrive, once more, when the alarm is over."""
 UNROUTABLE = "unroutable: no queue is bound for it"
 """Why a message stays in the outbox until whoever it is for has declared a queue."""
 
@@ -72,6 +75,7 @@ class Bus:
         self._lock = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._exchanges: dict[str, AbstractExchange] = {}
+        self._trouble = Trouble(log)
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
@@ -86,7 +90,9 @@ class Bus:
         try:
             exchanges = await self._open()
         except BUS_ERRORS as error:
-            return dict.fromkeys((envelope.id for envelope in envelopes), _why(error))
+            return dict.fromkeys((envelope.id for envelope in envelopes), why(error))
+        if await self._blocked():
+            return dict.fromkeys((envelope.id for envelope in envelopes), BLOCKED)
         tasks = {
             asyncio.create_task(
                 own_cancellation(_publish(exchanges[envelope.exchange], _message(envelope), envelope.routing_key))
@@ -100,10 +106,11 @@ class Bus:
             failures[tasks[task].id] = "not confirmed in time"
         for task in done:
             if failure := task.exception():
-                failures[tasks[task].id] = _why(failure)
+                failures[tasks[task].id] = why(failure)
         if late:
             await asyncio.gather(*late, return_exceptions=True)
-            await self._drop()
+            if not await self._blocked():
+                await self._drop()
         return failures
 
     async def dead_letter(self, message: AbstractIncomingMessage, reason: str, error: str) -> None:
@@ -142,7 +149,7 @@ class Bus:
             if isinstance(failure, TimeoutError):
                 # what was not confirmed must not arrive late and once more
                 await self._drop()
-            raise BusAwayError(_why(failure)) from failure
+            raise BusAwayError(why(failure)) from failure
 
     async def republish(self, message: aio_pika.Message, exchange: str, routing_key: str) -> str | None:
         """Publish a stored message again, and wait until it is confirmed and routed.
@@ -166,7 +173,7 @@ class Bus:
         except ChannelNotFoundEntity:
             return UNROUTABLE
         except BUS_ERRORS as failure:
-            return _why(failure)
+            return why(failure)
         return None
 
     @property
@@ -179,7 +186,21 @@ class Bus:
         try:
             await self._open()
         except BUS_ERRORS as error:
-            log.warning("RabbitMQ cannot be reached for publishing: %s", _why(error))
+            self._trouble.say(f"RabbitMQ cannot be reached for publishing ({why(error)})")
+        else:
+            self._trouble.over("RabbitMQ is there; publishing")
+
+    async def _blocked(self) -> bool:
+        """Whether RabbitMQ has said that it takes nothing for now; it says so only after it was sent something."""
+        transport = self._connection.transport if self._connection else None
+        if transport is None:
+            return False
+        try:
+            async with asyncio.timeout(_GLANCE):
+                await transport.ready()
+        except TimeoutError:
+            return True
+        return False
 
     async def _open(self) -> Mapping[str, AbstractExchange]:
         async with self._lock:
@@ -190,7 +211,7 @@ class Bus:
                         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
                         exchanges = await own_cancellation(_declare(channel))
                     except BaseException:
-                        await _close(connection)
+                        await close(connection)
                         raise
                 # a channel that the broker closed takes its connection with it: one state less to be in
                 channel.close_callbacks.add(lambda *_: asyncio.ensure_future(self._drop(connection)))
@@ -203,10 +224,11 @@ class Bus:
         if connection is self._connection:
             self._connection = None
         if connection is not None:
-            await _close(connection)
+            await close(connection)
 
 
-async def _close(connection: AbstractConnection) -> None:
+async def close(connection: AbstractConnection) -> None:
+    """Close a connection, or leave it behind when that does not answer."""
     try:
         async with asyncio.timeout(1):
             await own_cancellation(connection.close())
@@ -262,7 +284,8 @@ def _message(envelope: Envelope) -> aio_pika.Message:
     )
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
+    """What happened, in one line."""
     if isinstance(error, PublishError):
         return UNROUTABLE
     if isinstance(error, DeliveryError):

@@ -12,6 +12,8 @@ from pydantic_core import to_json
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from saga.failpoints import reach
+
 _MIGRATIONS = Path(__file__).parent.parent / "models" / "migrations"
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -84,7 +86,10 @@ async def migrate(engine: AsyncEngine) -> None:
         alembic.command.upgrade(alembic_config(connection), "head")
 
     async with engine.begin() as connection:
+        reach("migration.begun")
         await connection.run_sync(upgrade)
+        reach("migration.done")
+    reach("migration.committed")
 
 
 @cache

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saga import store, table, telemetry
+from saga.backoff import Backoff
 from saga.cells import Signal
 from saga.database import Sessions
 from saga.decide import begin, decide
@@ -28,6 +29,7 @@ from saga.errors import (
     UnknownOrderError,
     classify,
 )
+from saga.failpoints import reach
 from saga.outbox import Envelope, OrderFacts, enclose
 from saga.store import Stored
 from saga.values import Decision, Event, Outcome, Policy, Saga, Send, when_due
@@ -36,8 +38,6 @@ log = logging.getLogger(__name__)
 
 MAX_BATCH = 200
 """The most events in one transaction."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between attempts while the database is away."""
 _MOST_COLLISIONS = 20
 """How often an event may collide with somebody else's work before that is taken for a mistake of ours."""
 
@@ -179,20 +179,20 @@ class Engine:
         Nothing is concluded from a commit that failed: the work is decided again from what is stored. What cannot be
         committed together is committed one by one; one that collides with somebody else's work waits for a later turn.
         """
-        pause = _FIRST_PAUSE
+        backoff = Backoff(log)
         # who has stopped waiting (a lost connection, an impatient client) will come again
         while arrivals := [arrival for arrival in arrivals if not arrival.answer.done()]:
+            reach("engine.gathered")
             try:
                 async with self._sessions() as session, session.begin():
                     batch = await self._decide(session, arrivals)
+                    reach("engine.decided")
                     envelopes = await _write(session, batch)
             except Exception as error:  # noqa: BLE001 - classified here, and none is swallowed
                 fault = classify(error)
                 if fault is DatabaseFault.AWAY:
-                    log.warning("the database is away (%s); trying again in %.1f s", _short(error), pause)
                     telemetry.DATABASE_RETRIES.inc()
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, _LONGEST_PAUSE)
+                    await backoff.pause(f"the database is away ({_short(error)})")
                     continue
                 if len(arrivals) > 1:
                     for arrival in arrivals:
@@ -200,6 +200,8 @@ class Engine:
                 else:
                     self._failed(arrivals[0], error, fault)
                 return
+            reach("engine.committed")
+            backoff.over("the database is back")
             self._committed(batch, envelopes)
             return
 
@@ -216,6 +218,7 @@ class Engine:
     def _committed(self, batch: _Batch, envelopes: list[Envelope]) -> None:
         if envelopes:
             self._hand_over(envelopes)
+            reach("engine.handed-over")
         telemetry.BATCH.observe(len(batch.answers))
         for signal, outcome in batch.fired:
             telemetry.EVENTS.labels(signal, outcome).inc()
@@ -233,6 +236,7 @@ class Engine:
         events = [(one, one.work) for one in arrivals if isinstance(one.work, Event)]
         if events:
             batch.sagas, batch.now = await store.lock_sagas(session, {event.order_id for _, event in events})
+            reach("engine.locked")
         if requests:
             await self._accept(session, batch, requests)
         for arrival, event in events:
@@ -244,6 +248,8 @@ class Engine:
 
     async def _fire(self, session: AsyncSession, batch: _Batch, limit: int) -> int:
         due, now = await store.lock_due(session, limit)
+        if due:
+            reach("timer.locked")
         batch.now = now or batch.now
         # a saga that has something else in this batch has moved on: its timer is looked at again afterwards
         mine = {order_id: stored for order_id, stored in due.items() if order_id not in batch.sagas}
@@ -312,6 +318,7 @@ async def _write(session: AsyncSession, batch: _Batch) -> list[Envelope]:
         await store.update_sagas(session, changed)
     if ended := _sagas(batch, batch.ended - batch.born):
         await store.end_orders(session, ended)
+    reach("engine.saved")
     if not batch.sends:
         return []
     assert batch.now is not None, "what sends has been decided, and that takes a clock"
@@ -319,6 +326,7 @@ async def _write(session: AsyncSession, batch: _Batch) -> list[Envelope]:
         enclose(send, stored.saga, stored.order, stored.traceparent, batch.now) for send, stored in batch.sends
     ]
     await store.enqueue(session, envelopes)
+    reach("engine.enqueued")
     return envelopes
 
 

@@ -88,12 +88,20 @@ class DatabaseFault(Enum):
         return self in (DatabaseFault.AWAY, DatabaseFault.BUSY)
 
 
+REFUSED_LOGIN = ("28", "3D000", "42501")
+"""Wrong user or password, no such database, no right to use it: at the start a mistake of whoever set it."""
 # classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
-_AWAY = ("08", "53", "57P", "58", "25006", "42P01")
-"""Connection lost, out of resources, shutting down, a standby, a schema that the migration has yet to make."""
+_AWAY = ("08", "53", "57P", "58", "25006", "42P01", *REFUSED_LOGIN)
+"""Connection lost, out of resources, shutting down, a standby, a schema that the migration has yet to make, a login
+that is not right any more: somebody is changing it."""
 _BUSY = ("40001", "40P01", "55P03", "57014", "25P02", "25P03", "0A000", "23505")
 """Serialization, deadlock, lock and statement timeouts, a plan that a migration made stale, a duplicate to be read."""
 _DATA = ("22", "23502", "23514")
+
+
+def sqlstate(error: BaseException) -> str:
+    """PostgreSQL's five characters for what happened; empty where it said nothing."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
 
 
 def classify(error: BaseException) -> DatabaseFault:
@@ -102,7 +110,7 @@ def classify(error: BaseException) -> DatabaseFault:
         return DatabaseFault.AWAY
     if not isinstance(error, DBAPIError):
         return DatabaseFault.BUG
-    code = getattr(error.orig, "sqlstate", None) or ""
+    code = sqlstate(error)
     if error.connection_invalidated or code.startswith(_AWAY):
         return DatabaseFault.AWAY
     if code.startswith(_BUSY):

@@ -14,9 +14,11 @@ from datetime import timedelta
 from uuid import UUID
 
 from saga import store, telemetry
+from saga.backoff import Trouble
 from saga.bus import PUBLISH_TIMEOUT, UNROUTABLE, Bus
 from saga.database import Sessions
 from saga.errors import classify
+from saga.failpoints import reach
 from saga.outbox import LEASE, Envelope
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,9 @@ TRY_AGAIN_AFTER = timedelta(seconds=2)
 STAND_BY_FOR = timedelta(minutes=10)
 """How long the others wait of which no queue takes the first: as soon as one gets through, they all follow, so that
 trying costs the same however many have gathered."""
+FINISH_WITHIN, HAND_BACK_WITHIN = timedelta(seconds=2), timedelta(seconds=1)
+"""How long a worker that stops goes on publishing, and then tries to tell the others what is left."""
+HANDED_BACK = "handed back: the worker that had it stopped"
 _STALE_AFTER = LEASE - 2 * PUBLISH_TIMEOUT
 """A message that waited in memory for longer is left to its row: somebody else may claim that soon, and one message
 must never be in flight twice."""
@@ -46,16 +51,39 @@ class Relay:
         self._sessions = sessions
         self._bus = bus
         self._waiting: list[tuple[float, Envelope]] = []
+        self._in_hand: list[Envelope] = []
+        """What is being published."""
+        self._troubles: dict[str, Trouble] = {}
+        """By routing key: why its messages do not leave."""
         self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def hand_over(self, envelopes: list[Envelope]) -> None:
         """Take messages whose transaction was committed just now."""
         stale_at = asyncio.get_running_loop().time() + _STALE_AFTER.total_seconds()
         self._waiting += [(stale_at, envelope) for envelope in envelopes]
         self._arrived.set()
+        self._idle.clear()
+
+    async def finish(self) -> None:
+        """Return when all that was handed over is published, or could not be within `FINISH_WITHIN`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_WITHIN.total_seconds()):
+                await self._idle.wait()
 
     async def run(self) -> None:
-        """Publish whatever is handed over, and now and then what was left behind, until cancelled."""
+        """Publish whatever is handed over, and now and then what was left behind, until cancelled.
+
+        What it has in hand then is handed back: no other worker need wait for its lease to run out.
+        """
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            await self._hand_back()
+            raise
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         sweep_at = loop.time()
         while True:
@@ -68,9 +96,13 @@ class Relay:
                 await self._sweep()
                 sweep_at = loop.time() + SWEEP_EVERY.total_seconds()
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            if batch:
+                reach("relay.taken")
             if not self._waiting:
                 self._arrived.clear()
             await self._publish([envelope for stale_at, envelope in batch if loop.time() < stale_at])
+            if not self._waiting:
+                self._idle.set()
 
     async def _sweep(self) -> None:
         left_behind = True
@@ -83,13 +115,17 @@ class Relay:
                     raise
                 log.debug("the outbox cannot be read for now: %s", error)
                 return
+            if claimed:
+                reach("relay.claimed")
             await self._publish(claimed)
             left_behind = len(claimed) == MAX_BATCH
 
     async def _publish(self, envelopes: list[Envelope]) -> None:
         """Publish these and delete what was confirmed; let go of the others."""
+        self._in_hand = envelopes
         for batch in _rounds(envelopes):
             failures = await self._bus.publish(batch)
+            reach("relay.confirmed")
             published = [envelope for envelope in batch if envelope.id not in failures]
             failed = [(envelope, failures[envelope.id]) for envelope in batch if envelope.id in failures]
             try:
@@ -98,11 +134,31 @@ class Relay:
                 if not classify(error).transient:
                     raise
                 log.warning("published, but the rows stay and will be published again: %s", error)
+            reach("relay.removed")
             for envelope in published:
                 telemetry.PUBLISHED.labels(envelope.routing_key).inc()
+                if trouble := self._troubles.pop(envelope.routing_key, None):
+                    trouble.over(f"{envelope.routing_key} is published again")
             for (key, why), count in Counter((envelope.routing_key, why) for envelope, why in failed).items():
                 telemetry.UNPUBLISHED.labels(key, why.split(":")[0]).inc(count)
-                log.warning("%d x %s could not be published (%s); trying again", count, key, why)
+                self._troubles.setdefault(key, Trouble(log)).say(f"{key} cannot be published ({why})")
+
+        self._in_hand = []
+
+    async def _hand_back(self) -> None:
+        now = asyncio.get_running_loop().time()
+        left = [*self._in_hand, *(envelope for stale_at, envelope in self._waiting if now < stale_at)]
+        self._in_hand, self._waiting = [], []
+        if not left:
+            return
+        log.info("handing back %d messages that are not known to have arrived", len(left))
+        try:
+            async with asyncio.timeout(HAND_BACK_WITHIN.total_seconds()), self._sessions() as session:
+                await store.postpone(session, [(envelope.id, HANDED_BACK, timedelta(0)) for envelope in left])
+        except Exception as error:
+            if not classify(error).transient:
+                raise
+            log.warning("they wait for their lease to run out: %s", error)
 
     async def _settle(self, published: list[Envelope], failed: list[tuple[Envelope, str]]) -> None:
         waits: list[tuple[UUID, str, timedelta]] = []

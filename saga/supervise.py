@@ -1,26 +1,35 @@
-"""Background tasks that do not die silently, and what is done first when the process is told to stop."""
+"""Background tasks that do not die silently, and how the process ends: told to, or because it cannot go on."""
 
 import asyncio
 import logging
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import TypeVar
 
 from saga import telemetry
-from saga.errors import BusAwayError
+from saga.errors import BusAwayError, ConfigurationError
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 _PAUSE = 1.0
 """Seconds before a dead task is started again."""
+STOP_WITHIN = 16
+"""Seconds from the signal to the end, whatever hangs: nothing is lost with a process, so none need be waited for."""
+_CANNOT_START = 3
+"""The exit code by which uvicorn's supervisor knows that another start would fail like this one."""
 
 
 @asynccontextmanager
 async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Run `work` in the background for as long as the block lasts; start it again whenever it ends."""
+    """Run `work` in the background for as long as the block lasts; start it again whenever it ends.
+
+    What it says of the configuration ends the process, in one line: no other start would fare better.
+    """
     task = asyncio.create_task(_keep_running(name, work), name=name)
     try:
         yield
@@ -34,12 +43,17 @@ def upon_stop_signal(call: Callable[[], None]) -> Iterator[None]:
     """Call this first when the process is told to stop; then whoever handled the signal before goes on as ever.
 
     The server waits for open requests before it tells anybody else that it stops; whoever holds one has to know
-    earlier.
+    earlier. From the first signal on the kernel counts the seconds: SIGALRM ends what hangs.
     """
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    told = False
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            signal.alarm(STOP_WITHIN)
         loop.call_soon_threadsafe(call)
         handler = before[signal.Signals(number)]
         if callable(handler):
@@ -58,6 +72,10 @@ async def _keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await own_cancellation(work())
+        except ConfigurationError as error:
+            print(f"order-service: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the last words
+            # a SystemExit in a task ends the loop, but neither quietly nor surely the process
+            os._exit(_CANNOT_START)
         except Exception:
             log.exception("background task %s died; starting it again", name)
         telemetry.RESTARTS.labels(name).inc()

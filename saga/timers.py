@@ -14,6 +14,7 @@ from saga import store
 from saga.database import Sessions
 from saga.engine import Engine
 from saga.errors import classify
+from saga.failpoints import reach
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,10 @@ class Timers:
         while True:
             wait = await self._until_next()
             if wait is not None and wait <= timedelta(0):
+                reach("timer.due")
                 fired = await self._engine.fire_due(BATCH)
+                if fired:
+                    reach("timer.fired")
                 wait = BREATH if fired else LOOK_EVERY
             await asyncio.sleep(min(wait or LOOK_EVERY, LOOK_EVERY).total_seconds())
 

@@ -48,7 +48,7 @@ async def test_the_commands_show_what_the_readme_says(system: System, environmen
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
-    names = {f"{name.upper()}" for name in Settings.model_fields}
+    names = {name.upper() for name in Settings.model_fields if not name.startswith("test_")}
     part = README[README.index("## Settings") : README.index("## How fast")]
     rows = [line for line in part.splitlines() if line.startswith("| `")]
     told = dict.fromkeys(re.findall(r"`([A-Z_]+)`", " ".join(row.split("|")[1] for row in rows)))

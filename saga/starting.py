@@ -1,0 +1,62 @@
+"""What must be there before the first message is taken: the database, its schema, sagas of a table that is known.
+
+What is only away is waited for. What is wrong ends the start, in one line that says what to do.
+"""
+
+import logging
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from saga import store
+from saga.backoff import Backoff
+from saga.database import migrate, schema_is_current, sessions
+from saga.errors import REFUSED_LOGIN, ConfigurationError, classify, sqlstate
+from saga.table import TABLES
+
+log = logging.getLogger(__name__)
+
+_AWAY = "the database cannot be reached yet (%s)"
+_BEHIND = "the schema is not up to date, and AUTO_MIGRATE is off: run the migrations"
+
+
+async def prepare(database: AsyncEngine, *, auto_migrate: bool) -> None:
+    """Return when sagas can be advanced.
+
+    Args:
+        database: where they are.
+        auto_migrate: whether to bring the schema up to date; otherwise somebody else is waited for.
+
+    Raises:
+        ConfigurationError: PostgreSQL refuses us, or sagas run under a table that this code does not know.
+    """
+    backoff = Backoff(log)
+    while True:
+        try:
+            if auto_migrate:
+                await migrate(database)
+            if await schema_is_current(database):
+                await _refuse_unknown_tables(database)
+                backoff.over("the database is there")
+                return
+            why = _BEHIND
+        except Exception as error:
+            if (code := sqlstate(error)).startswith(REFUSED_LOGIN):
+                said = str(getattr(error, "orig", error)).splitlines()[0]
+                raise ConfigurationError(f"DATABASE_URL: PostgreSQL refuses it ({code}): {said}") from error
+            if not classify(error).transient:
+                raise
+            why = _AWAY % (type(error).__name__)
+        await backoff.pause(why)
+
+
+async def _refuse_unknown_tables(database: AsyncEngine) -> None:
+    """Semantics, rule 14."""
+    async with sessions(database)() as session:
+        unknown = await store.table_versions_in_use(session) - TABLES.keys()
+    if unknown:
+        versions = ", ".join(str(version) for version in sorted(unknown))
+        known = ", ".join(str(version) for version in TABLES)
+        raise ConfigurationError(
+            f"unfinished sagas were started under version {versions} of the transition table, and this release knows"
+            f" {known} only; run the release that they were started with"
+        )
