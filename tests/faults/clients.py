@@ -1,0 +1,157 @@
+"""Clients that mean it: each asks until its order is accepted, under one identity, whatever breaks meanwhile.
+
+What they were promised is what the laws are asked about afterwards.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+import aio_pika
+import httpx2
+
+from models.messages import money_text
+from models.states import OrderStatus
+from saga.bus import BUS_ERRORS, close
+from saga.outbox import EXCHANGE
+from saga.supervise import own_cancellation
+from tests.faults.laws import Promise
+
+_PAUSE = 0.2
+_PUBLISH_SECONDS = 5.0
+
+
+class Kind(Enum):
+    """What becomes of an order at the stand-ins, all else being well: quantity, price, end."""
+
+    HAPPY = (1, Decimal("19.99"), OrderStatus.CONFIRMED)
+    NO_STOCK = (1001, Decimal("1.00"), OrderStatus.FAILED)
+    DECLINED = (1, Decimal("10000.01"), OrderStatus.FAILED)
+
+
+MIX = [Kind.HAPPY] * 8 + [Kind.NO_STOCK, Kind.DECLINED]
+"""80 % happy, 10 % no stock, 10 % declined."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """An order that somebody wants."""
+
+    user_id: UUID
+    quantity: int
+    price: Decimal
+    ends: OrderStatus
+    identity: UUID
+    product_id: UUID
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """As the wire has them."""
+        return [
+            {
+                "productId": str(self.product_id),
+                "productName": "Laptop",
+                "quantity": self.quantity,
+                "price": money_text(self.price),
+            }
+        ]
+
+    @property
+    def promise(self) -> Promise:
+        """What its client is promised when it is accepted."""
+        return Promise(self.user_id, self.items, self.quantity * self.price, self.ends)
+
+
+def wish(kind: Kind, random: Random) -> Request:
+    """A request like no other."""
+    quantity, price, ends = kind.value
+    ids = [UUID(int=random.getrandbits(128), version=4) for _ in range(3)]
+    return Request(ids[0], quantity, price, ends, ids[1], ids[2])
+
+
+@dataclass
+class Clients:
+    """Who orders, over HTTP and over the bus.
+
+    Args:
+        urls: the instances of the service; each request goes to the next one.
+        amqp: the virtual host.
+    """
+
+    urls: list[str]
+    amqp: str
+    promised: dict[UUID, Promise] = field(default_factory=dict)
+    """By order id."""
+    asked: int = 0
+    """Requests that were sent, repetitions included."""
+    _connection: aio_pika.abc.AbstractConnection | None = None
+    _exchange: aio_pika.abc.AbstractExchange | None = None
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def over_http(self, request: Request) -> UUID:
+        """Ask until there is a 201; the order's id."""
+        body = {"userId": str(request.user_id), "items": request.items}
+        headers = {"Idempotency-Key": str(request.identity)}
+        async with httpx2.AsyncClient(timeout=10) as client:
+            while True:
+                self.asked += 1
+                url = self.urls[self.asked % len(self.urls)]
+                try:
+                    answer = await client.post(f"{url}/api/orders", json=body, headers=headers)
+                except httpx2.TransportError:
+                    await asyncio.sleep(_PAUSE)
+                    continue
+                if answer.status_code == 201:
+                    order_id = UUID(answer.json()["id"])
+                    self.promised[order_id] = request.promise
+                    return order_id
+                assert answer.status_code == 503, f"{answer.status_code}: {answer.text}"
+                assert answer.headers["Retry-After"], "a 503 says when to come again"
+                await asyncio.sleep(_PAUSE)
+
+    async def over_bus(self, request: Request) -> UUID:
+        """Publish until it is confirmed and routed; the order's id, which is the client's own choice."""
+        order_id = uuid4()
+        body = {
+            "eventId": str(request.identity),
+            "orderId": str(order_id),
+            "userId": str(request.user_id),
+            "items": request.items,
+        }
+        message = aio_pika.Message(json.dumps(body).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await self._until_it_works(lambda exchange: exchange.publish(message, "domain.order.CreateOrder"))
+        self.promised[order_id] = request.promise
+        return order_id
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            await close(self._connection)
+
+    async def _until_it_works(self, say: Callable[[aio_pika.abc.AbstractExchange], Awaitable[object]]) -> None:
+        while True:
+            self.asked += 1
+            try:
+                async with asyncio.timeout(_PUBLISH_SECONDS):
+                    await own_cancellation(say(await self._open()))
+            except BUS_ERRORS:
+                self._exchange = None
+                await asyncio.sleep(_PAUSE)
+            else:
+                return
+
+    async def _open(self) -> aio_pika.abc.AbstractExchange:
+        async with self._opening:
+            if self._exchange is None or self._connection is None or self._connection.is_closed:
+                if self._connection is not None:
+                    await close(self._connection)
+                self._connection = await aio_pika.connect(self.amqp, timeout=_PUBLISH_SECONDS)
+                channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+                self._exchange = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+            return self._exchange

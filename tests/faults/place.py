@@ -1,0 +1,155 @@
+"""The whole system where things break: services behind proxies, participants, clients, and three witnesses."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from local import billing, inventory
+from local.broker import RabbitMQ
+from local.participant import Participant
+from local.postgres import PrivatePostgres
+from local.stand_in import ledger_path
+from tests.faults import laws
+from tests.faults.clients import MIX, Clients, Kind, wish
+from tests.faults.firehose import Firehose, Heard
+from tests.faults.proxy import Proxy
+from tests.system.conftest import Service
+from tests.waiting import until
+
+IMPATIENT = {
+    "SAGA_STEP_TIMEOUT_SECONDS": "2",
+    "SAGA_RETRY_ATTEMPTS": "3",
+    "SAGA_RETRY_DELAY_SECONDS": "0.3",
+    "SAGA_REASK_SECONDS": "2",
+}
+"""What a service is told where faults are followed by a recovery that somebody waits for."""
+
+
+class Place:
+    """Made by `place`."""
+
+    def __init__(self, postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, dsn: str, vhost: str) -> None:
+        self.postgres, self.rabbitmq = postgres, rabbitmq
+        self.folder, self.dsn, self.vhost = folder, dsn, vhost
+        self.database_proxy, self.bus_proxy = Proxy(postgres.port), Proxy(rabbitmq.port)
+        self.services: list[Service] = []
+        self.participants: dict[str, Participant] = {}
+        self.clients = Clients([], rabbitmq.url(vhost))
+        self.heard: list[Heard] = []
+        self._firehose = Firehose(rabbitmq.url(vhost))
+
+    @property
+    def service(self) -> Service:
+        """The first of them, where there is only one."""
+        return self.services[0]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a service is told: its servers are behind the proxies."""
+        return {
+            "DATABASE_URL": _through(self.dsn, self.database_proxy),
+            "RABBITMQ_URL": _through(self.rabbitmq.url(self.vhost), self.bus_proxy),
+            **IMPATIENT,
+        }
+
+    async def start_service(self, **settings: str) -> Service:
+        """One more instance, ready."""
+        service = Service(self.folder, self.environment | settings)
+        self.services.append(service)
+        self.clients.urls.append(service.url)
+        await service.ready()
+        return service
+
+    async def order(self, kinds: Sequence[Kind], random: Random) -> list[UUID]:
+        """Place these orders, all at once, by turns over HTTP and over the bus; their ids."""
+        doors = (self.clients.over_http, self.clients.over_bus)
+        return await asyncio.gather(*(doors[n % 2](wish(kind, random)) for n, kind in enumerate(kinds)))
+
+    async def mixed(self, count: int, random: Random) -> list[UUID]:
+        """Place that many orders of the usual mix."""
+        return await self.order([random.choice(MIX) for _ in range(count)], random)
+
+    async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """What the database says, asked directly."""
+        connection = await asyncpg.connect(self.dsn.replace("+asyncpg", ""))
+        try:
+            return [dict(row) for row in await connection.fetch(query, *values)]
+        finally:
+            await connection.close()
+
+    async def run_out(self) -> None:
+        """Let the leases of the outbox run out: what time would do."""
+        await self.rows("UPDATE outbox SET lease_until = clock_timestamp()")
+
+    async def quiet(self, seconds: float = 60) -> None:
+        """Return when nothing is left to be done by anybody: no open command, no message in outbox or queues."""
+
+        async def rests() -> bool:
+            unfinished = "SELECT 1 FROM order_sagas WHERE open_command IS NOT NULL LIMIT 1"
+            if await self.rows(f"SELECT 1 FROM outbox UNION ALL ({unfinished})"):
+                return False
+            queues = await asyncio.to_thread(self.rabbitmq.queues, self.vhost)
+            return not any(count for name, count in queues.items() if name != "firehose")
+
+        await until(rests, seconds)
+
+    async def broken(self, expected_letters: Iterable[str] = ()) -> list[str]:
+        """Every law that does not hold, now that all is quiet."""
+        self.heard += await self._firehose.drain()
+        ledgers, promised = self.folder, self.clients.promised
+        return laws.broken(await laws.world(self.dsn, ledgers, self.heard, promised, expected_letters))
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Everything but the services."""
+        for proxy in (self.database_proxy, self.bus_proxy):
+            await proxy.listen()
+            stack.push_async_callback(proxy.refuse)
+        await self._firehose.open()
+        for stand_in in (inventory, billing):
+            participant = Participant(
+                stand_in.NAME,
+                stand_in.RULES,
+                rabbitmq_url=self.rabbitmq.url(self.vhost),
+                ledger=ledger_path(self.folder, stand_in.NAME),
+            )
+            self.participants[stand_in.NAME] = await stack.enter_async_context(participant)
+        stack.push_async_callback(self.clients.close)
+
+
+@asynccontextmanager
+async def place(
+    postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, *, template: str | None = None
+) -> AsyncIterator[Place]:
+    """A database and a virtual host of its own on these servers, and all that belongs to it but the services.
+
+    Args:
+        postgres: the database server.
+        rabbitmq: the broker.
+        folder: for logs and ledgers.
+        template: a database to begin with; None: an empty one.
+    """
+    name = f"faults-{uuid4().hex}"
+    dsn = await asyncio.to_thread(postgres.create_database, name, template)
+    await asyncio.to_thread(rabbitmq.create_vhost, name)
+    here = Place(postgres, rabbitmq, folder, dsn, name)
+    async with AsyncExitStack() as stack:
+        await here.open(stack)
+        try:
+            yield here
+        finally:
+            for service in here.services:
+                await asyncio.to_thread(service.stop)
+
+
+def _through(url: str, proxy: Proxy) -> str:
+    """The same address, by way of the proxy."""
+    parts = urlsplit(url)
+    login, _, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}"))
