@@ -19,6 +19,7 @@ from saga.amqp_values import from_json, sendable
 from saga.bus import UNROUTABLE, Bus
 from saga.database import Sessions
 from saga.dead_letters import Letter, LetterState
+from saga.failpoints import reach
 from saga.outlook import waiting
 from saga.values import Policy
 
@@ -155,7 +156,9 @@ async def redrive(sessions: Sessions, bus: Bus, id_: UUID, by: str, policy: Poli
         if failure:
             unroutable = failure == UNROUTABLE
             return Redrive(id_, RedriveOutcome.UNROUTABLE if unroutable else RedriveOutcome.BUS_AWAY, failure)
+        reach("redrive.confirmed")
         await dead_letters.mark_redriven(session, id_, by)
+    reach("redrive.marked")
     return Redrive(id_, RedriveOutcome.REDRIVEN, foreseen.words)
 
 
