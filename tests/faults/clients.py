@@ -124,10 +124,14 @@ class Clients:
             "userId": str(request.user_id),
             "items": request.items,
         }
-        message = aio_pika.Message(json.dumps(body).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        await self._until_it_works(lambda exchange: exchange.publish(message, "domain.order.CreateOrder"))
+        await self.say("domain.order.CreateOrder", json.dumps(body).encode())
         self.promised[order_id] = request.promise
         return order_id
+
+    async def say(self, routing_key: str, body: bytes) -> None:
+        """Publish until it is confirmed and routed."""
+        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await self._until_it_works(lambda exchange: exchange.publish(message, routing_key))
 
     async def close(self) -> None:
         """Hang up."""
