@@ -211,6 +211,8 @@ async def _stage(scenario: Scenario, servers: Servers) -> AsyncIterator[Stage]:
     template = servers.template if scenario.migrated else None
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
         async with place(servers.postgres, servers.rabbitmq, Path(folder), template=template) as here:
+            for statement in scenario.prepare:
+                await here.rows(statement)
             try:
                 yield Stage(here)
             finally:

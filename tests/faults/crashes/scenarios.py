@@ -28,6 +28,14 @@ PATIENT = {
     "SAGA_RETRY_ATTEMPTS": "1",
 }
 """What the service is told: it does nothing by the clock within a test."""
+SLOW_COMMITS = (
+    "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END'",
+    "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON outbox INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()",
+    """DO $$ BEGIN
+        EXECUTE format('ALTER DATABASE %I SET client_connection_check_interval = 10', current_database());
+    END $$""",
+)
+"""Every commit takes 0.2 s for each message that it brings, and is none if its client dies meanwhile."""
 _SECONDS = 40.0
 
 
@@ -184,6 +192,8 @@ class Scenario:
     """Dead letters: how often each has arrived, by its reason."""
     migrated: bool = True
     """Whether the database has its tables before the service starts for the first time."""
+    prepare: tuple[str, ...] = ()
+    """What is done to the database before, in SQL."""
     like: str | None = None
     """The scenario that this one begins like."""
     left_by: Point | None = None
@@ -192,6 +202,7 @@ class Scenario:
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({
     "http": Scenario(_plain(Kind.HAPPY, "http"), SagaStatus.COMPLETED),
+    "slow": Scenario(_plain(Kind.HAPPY, "http"), SagaStatus.COMPLETED, like="http", prepare=SLOW_COMMITS),
     "bus": Scenario(_plain(Kind.HAPPY, "bus"), SagaStatus.COMPLETED),
     "nostock": Scenario(_plain(Kind.NO_STOCK, "http"), SagaStatus.FAILED, like="http"),
     "declined": Scenario(_plain(Kind.DECLINED, "bus"), SagaStatus.COMPENSATED, like="bus"),
