@@ -206,17 +206,20 @@ class Bus:
         async with self._lock:
             if not self.connected:
                 async with asyncio.timeout(2 * PUBLISH_TIMEOUT.total_seconds()):
-                    connection = await aio_pika.connect(self._url, timeout=PUBLISH_TIMEOUT.total_seconds())
-                    try:
-                        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                        exchanges = await own_cancellation(_declare(channel))
-                    except BaseException:
-                        await close(connection)
-                        raise
-                # a channel that the broker closed takes its connection with it: one state less to be in
-                channel.close_callbacks.add(lambda *_: asyncio.ensure_future(self._drop(connection)))
-                self._connection, self._exchanges = connection, exchanges
+                    await own_cancellation(self._connect())
             return self._exchanges
+
+    async def _connect(self) -> None:
+        connection = await aio_pika.connect(self._url, timeout=PUBLISH_TIMEOUT.total_seconds())
+        try:
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            self._exchanges = await _declare(channel)
+        except BaseException:
+            await close(connection)
+            raise
+        # a channel that the broker closed takes its connection with it: one state less to be in
+        channel.close_callbacks.add(lambda *_: asyncio.ensure_future(self._drop(connection)))
+        self._connection = connection
 
     async def _drop(self, which: AbstractConnection | None = None) -> None:
         """A connection that does not confirm may be half dead: the next publish gets a new one."""

@@ -51,7 +51,7 @@ def connect(url: str, *, connections: int, name: str, checked: bool = False, **s
             "server_settings": {
                 "application_name": name,
                 "statement_timeout": "10000",
-                "lock_timeout": "5000",
+                "lock_timeout": "2000",
                 "idle_in_transaction_session_timeout": "15000",
                 "jit": "off",
                 **settings,

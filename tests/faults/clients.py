@@ -124,10 +124,14 @@ class Clients:
             "userId": str(request.user_id),
             "items": request.items,
         }
-        message = aio_pika.Message(json.dumps(body).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        await self._until_it_works(lambda exchange: exchange.publish(message, "domain.order.CreateOrder"))
+        await self.say("domain.order.CreateOrder", body)
         self.promised[order_id] = request.promise
         return order_id
+
+    async def say(self, routing_key: str, body: dict[str, Any]) -> None:
+        """Publish something else, until it is confirmed and routed."""
+        message = aio_pika.Message(json.dumps(body).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await self._until_it_works(lambda exchange: exchange.publish(message, routing_key))
 
     async def close(self) -> None:
         """Hang up."""

@@ -25,7 +25,7 @@ from tests.waiting import until
 
 IMPATIENT = {
     "SAGA_STEP_TIMEOUT_SECONDS": "2",
-    "SAGA_RETRY_ATTEMPTS": "3",
+    "SAGA_RETRY_ATTEMPTS": "5",
     "SAGA_RETRY_DELAY_SECONDS": "0.3",
     "SAGA_REASK_SECONDS": "2",
 }
@@ -43,6 +43,7 @@ class Place:
         self.participants: dict[str, Participant] = {}
         self.clients = Clients([], rabbitmq.url(vhost))
         self.heard: list[Heard] = []
+        self._locking: asyncpg.Connection | None = None
         self._firehose = Firehose(rabbitmq.url(vhost))
 
     @property
@@ -83,6 +84,17 @@ class Place:
             return [dict(row) for row in await connection.fetch(query, *values)]
         finally:
             await connection.close()
+
+    async def lock(self, order_id: UUID) -> None:
+        """Have a saga's row locked, as by a transaction that hangs, until `unlock`."""
+        self._locking = await asyncpg.connect(self.dsn.replace("+asyncpg", ""))
+        await self._locking.execute("BEGIN")
+        await self._locking.execute("SELECT 1 FROM order_sagas WHERE order_id = $1 FOR UPDATE", order_id)
+
+    async def unlock(self) -> None:
+        """Let go of it."""
+        assert self._locking is not None, "only what was locked is unlocked"
+        await self._locking.close()
 
     async def run_out(self) -> None:
         """Let the leases of the outbox run out: what time would do."""
