@@ -130,17 +130,24 @@ def policy() -> Policy:
     return Policy()
 
 
+@asynccontextmanager
+async def running(url: str, policy: Policy) -> AsyncIterator[Service]:
+    """The API with an engine that runs, on this database, as long as the block lasts."""
+    database = connect(url, connections=4, name="tests")
+    engine = Engine(sessions(database), policy, lambda _: None)
+    task = asyncio.create_task(engine.run())
+    async with serving(engine, sessions(database), policy) as service:
+        yield service
+    task.cancel()
+    await asyncio.wait([task])
+    await database.dispose()
+
+
 @pytest.fixture
 async def service(migrated: str, policy: Policy) -> AsyncIterator[Service]:
     """The API with an engine that runs."""
-    database = connect(migrated, connections=4, name="tests")
-    engine = Engine(sessions(database), policy, lambda _: None)
-    running = asyncio.create_task(engine.run())
-    async with serving(engine, sessions(database), policy) as service:
+    async with running(migrated, policy) as service:
         yield service
-    running.cancel()
-    await asyncio.wait([running])
-    await database.dispose()
 
 
 @pytest.fixture

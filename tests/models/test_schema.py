@@ -1,7 +1,6 @@
 """The schema on a real PostgreSQL: migrations, and rows that cannot be."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.states import Position
 from saga.database import alembic_config, connect, migrate, schema_is_current
+from tests.forked import FORKING
 
 
 @pytest.fixture
@@ -40,17 +40,17 @@ async def test_the_migrations_give_the_schema_that_the_tables_say(schema: AsyncE
         await connection.run_sync(check)
 
 
-MIGRATE = """
-import asyncio, sys
-from saga.database import connect, migrate
-engine = connect(sys.argv[1], connections=1, name="test")
-asyncio.run(migrate(engine))
-"""
+def migrate_and_end(url: str) -> None:
+    """What a worker does first."""
+    asyncio.run(migrate(connect(url, connections=1, name="test")))
 
 
 async def test_workers_that_migrate_at_once_migrate_once(empty: AsyncEngine, database: str) -> None:
-    workers = [await asyncio.create_subprocess_exec(sys.executable, "-c", MIGRATE, database) for _ in range(6)]
-    assert await asyncio.gather(*(worker.wait() for worker in workers)) == [0] * 6
+    workers = [FORKING.Process(target=migrate_and_end, args=(database,)) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    await asyncio.gather(*(asyncio.to_thread(worker.join) for worker in workers))
+    assert [worker.exitcode for worker in workers] == [0] * 6
     assert await schema_is_current(empty)
 
 

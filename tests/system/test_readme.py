@@ -7,11 +7,26 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from settings import Settings
-from tests.system.conftest import PROJECT, System
+from tests.service import PROJECT
+from tests.system.conftest import System
 
 README = (PROJECT / "README.md").read_text()
 BLOCKS = re.findall(r"<!-- runs(?:: id)? -->\n```bash\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def typed() -> bool:
+    """What a person types, and all that it does."""
+    return True
+
+
+@pytest.fixture
+def migrated(database: str) -> str:
+    """An empty one: the service migrates it."""
+    return database
 
 
 def run(block: str, system: System, env: dict[str, str]) -> Any:
