@@ -279,6 +279,19 @@ async def postpone(session: AsyncSession, failures: Iterable[tuple[UUID, str, ti
     await session.execute(_POSTPONE, rows)
 
 
+_RELEASE = (
+    update(_OUTBOX)
+    .where(_OUTBOX.c.id == bindparam("envelope_id"), _OUTBOX.c.lease_until == bindparam("lease"))
+    .values(lease_until=func.clock_timestamp())
+)
+
+
+async def release_if_leased(session: AsyncSession, envelopes: Iterable[Envelope]) -> None:
+    """End the leases that these were claimed under; what somebody else has claimed since is left to them."""
+    rows = [{"envelope_id": envelope.id, "lease": envelope.lease_until} for envelope in envelopes]
+    await session.execute(_RELEASE, rows)
+
+
 async def bring_forward(session: AsyncSession, routing_keys: Iterable[str], error: str) -> None:
     """Make the messages of these keys due now that waited because of this error."""
     await session.execute(_BRING_FORWARD, {"keys": list(routing_keys), "error": error})

@@ -20,7 +20,7 @@ from tests.faults import laws
 from tests.faults.clients import MIX, Clients, Kind, wish
 from tests.faults.firehose import Firehose, Heard
 from tests.faults.proxy import Proxy
-from tests.system.conftest import Service
+from tests.service import Service
 from tests.waiting import until
 
 IMPATIENT = {
@@ -76,6 +76,22 @@ class Place:
     async def mixed(self, count: int, random: Random) -> list[UUID]:
         """Place that many orders of the usual mix."""
         return await self.order([random.choice(MIX) for _ in range(count)], random)
+
+    @asynccontextmanager
+    async def load(self, random: Random, at_once: int = 6) -> AsyncIterator[None]:
+        """Orders of the usual mix, placed on and on as long as the block lasts; what was begun is seen through."""
+        done = asyncio.Event()
+
+        async def place_orders() -> None:
+            while not done.is_set():
+                await self.mixed(at_once, random)
+
+        placing = asyncio.create_task(place_orders())
+        try:
+            yield
+        finally:
+            done.set()
+            await placing
 
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """What the database says, asked directly."""

@@ -132,22 +132,16 @@ async def test_a_connection_cut_between_commit_and_answer_concludes_nothing(doom
 
 
 async def test_connections_are_cut_in_the_middle_of_everything(doomed: Place) -> None:
-    async def order_on_and_on() -> None:
-        while True:
-            await doomed.mixed(4, RANDOM)
+    async with doomed.load(RANDOM):
+        for proxy in (doomed.database_proxy, doomed.bus_proxy, doomed.database_proxy, doomed.bus_proxy):
+            enough = await count(doomed, "orders") + 5
 
-    placing = asyncio.create_task(order_on_and_on())
-    for proxy in (doomed.database_proxy, doomed.bus_proxy, doomed.database_proxy, doomed.bus_proxy):
-        enough = await count(doomed, "orders") + 5
+            async def more_orders(enough: int = enough) -> bool:
+                return await count(doomed, "orders") >= enough
 
-        async def more_orders(enough: int = enough) -> bool:
-            return await count(doomed, "orders") >= enough
-
-        await until(more_orders, 20)
-        assert proxy.connections > 0
-        proxy.cut()
-    placing.cancel()
-    await asyncio.wait([placing])
+            await until(more_orders, 20)
+            assert proxy.connections > 0
+            proxy.cut()
     await doomed.quiet(25)
     await until_ready(doomed)
 
