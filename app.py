@@ -115,7 +115,7 @@ def compose(settings: Settings) -> Service:
         engine,
         statements(reading),
         settings.policy,
-        unready=lambda: unready(reading, bus, consumers),
+        unready=lambda: unready(reading, engine, bus, consumers),
         asyncapi=lambda: contract.to_specification().to_jsonable(),
         watch=watch,
         more=[

@@ -125,6 +125,8 @@ class Engine:
         self._hand_over = hand_over
         self._waiting: list[_Arrival] = []
         self._arrived = asyncio.Event()
+        self.running = False
+        """Whether what arrives is committed now, and not only held."""
 
     async def advance(self, event: Event) -> Decision:
         """Apply an event to its saga; returns when that is committed. While the database is away this waits.
@@ -162,16 +164,23 @@ class Engine:
 
     async def run(self) -> None:
         """Commit whatever arrives, until cancelled. Run again, it goes on with what is still unanswered."""
-        while True:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                try:
-                    await self._commit(batch)
-                except BaseException:
-                    self._waiting[:0] = [arrival for arrival in batch if not arrival.answer.done()]
-                    raise
-            self._arrived.clear()
-            await self._arrived.wait()
+        self.running = True
+        try:
+            while True:
+                while self._waiting:
+                    await self._commit_next()
+                self._arrived.clear()
+                await self._arrived.wait()
+        finally:
+            self.running = False
+
+    async def _commit_next(self) -> None:
+        batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        try:
+            await self._commit(batch)
+        except BaseException:
+            self._waiting[:0] = [arrival for arrival in batch if not arrival.answer.done()]
+            raise
 
     async def _commit(self, arrivals: list[_Arrival]) -> None:
         """Commit these together, however often it takes while the database is away.
