@@ -68,7 +68,7 @@ def compose(settings: Settings) -> Service:
     relay = Relay(statements(outbox), bus)
     engine = Engine(sessions(database), settings.policy, relay.hand_over)
 
-    timers = Timers(statements(database), engine)
+    timers = Timers(statements(database), engine, settings.policy.reask)
 
     consumers = Consumers(
         settings.amqp_dsn,

@@ -14,7 +14,9 @@ from saga.cells import Signal
 from saga.database import Sessions
 from saga.decide import decide
 from saga.engine import Engine
+from saga.errors import UnknownTableError
 from saga.listing import list_sagas
+from saga.outlook import require_known
 from saga.store import Stored
 from saga.values import Event, Outcome, Policy
 
@@ -74,6 +76,10 @@ def retry_of(order_id: UUID, actor: str, reason: str | None = None) -> Event:
 
 def _would(stored: Stored, actor: str, policy: Policy) -> BulkItem:
     saga = stored.saga
+    try:
+        require_known(saga)
+    except UnknownTableError as error:
+        return _item(stored, Outcome.REFUSED, str(error))
     decision = decide(saga, retry_of(saga.order_id, actor), saga.updated_at, policy)
     if decision.outcome is not Outcome.APPLIED:
         return _item(stored, decision.outcome, decision.why)
@@ -86,6 +92,8 @@ async def _ask(engine: Engine, stored: Stored, actor: str) -> BulkItem:
             decision = await engine.advance(retry_of(stored.saga.order_id, actor))
     except TimeoutError:
         return _item(stored, "unknown", _UNKNOWN)
+    except UnknownTableError as error:
+        return _item(stored, Outcome.REFUSED, str(error))
     return _item(stored, decision.outcome, decision.why)
 
 

@@ -11,7 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from saga.errors import DATABASE_ERRORS, DatabaseFault, RefusedByDatabaseError, RefusedError, classify
+from saga.errors import (
+    DATABASE_ERRORS,
+    DatabaseFault,
+    RefusedByDatabaseError,
+    RefusedError,
+    UnknownTableError,
+    classify,
+)
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +28,7 @@ RETRY_AFTER_SECONDS = 2
 """What a client is asked to wait while the database is away."""
 _MAX_ERRORS = 100
 """As many fields are named; whoever has more of them wrong learns of the rest the next time."""
-_STATUS = {"unreadable": 400, "unknown_order": 404, "too_large": 413}
+_STATUS = {"unreadable": 400, "unknown_order": 404, "too_large": 413, "unknown_table": 503}
 """By the reason of a refused input; all others are 422."""
 
 
@@ -72,9 +79,10 @@ class InvalidError(ProblemError):
         super().__init__(422, "invalid", detail + more, errors=named)
 
 
-def refused(error: RefusedError) -> ProblemError:
-    """How an input that cannot be handled is answered."""
-    return ProblemError(_STATUS.get(error.reason, 422), error.reason, str(error))
+def refused(error: RefusedError | UnknownTableError) -> ProblemError:
+    """How an input that cannot be handled is answered, or not by this release."""
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, UnknownTableError) else None
+    return ProblemError(_STATUS.get(error.reason, 422), error.reason, str(error), headers)
 
 
 def away(detail: str) -> ProblemError:
@@ -109,7 +117,7 @@ def answer_problems(app: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         return answer(InvalidError([_field_error(one) for one in error.errors()]))
 
-    async def refusal(_: Request, error: RefusedError) -> Response:
+    async def refusal(_: Request, error: RefusedError | UnknownTableError) -> Response:
         return answer(refused(error))
 
     async def database(_: Request, error: Exception) -> Response:
@@ -130,6 +138,7 @@ def answer_problems(app: FastAPI) -> None:
         StarletteHTTPException: plain,
         RequestValidationError: invalid,
         RefusedError: refusal,
+        UnknownTableError: refusal,
         **dict.fromkeys(DATABASE_ERRORS, database),
         Exception: mistake,
     }
@@ -158,7 +167,7 @@ _DESCRIPTIONS = {
     413: "The body is over 1 MiB.",
     415: "The body must be `application/json`.",
     422: "The request is not what this contract asks for; `errors` names each field.",
-    503: "The database is away. Try again after `Retry-After` seconds.",
+    503: "The database is away, or another release has to do it. Try again after `Retry-After` seconds.",
 }
 
 

@@ -1,7 +1,9 @@
 """How a message from the bus is taken in: the queue it waits in, its decoding, and what becomes of it in the end.
 
 A message is acked when its effect is committed. One that can never be handled goes to the dead letters with its reason,
-once. While the database is away nothing is concluded: the engine waits, and the message stays un-acked.
+once. While the database is away nothing is concluded: the engine waits, and the message stays un-acked. So does one for
+a saga of another release's table: it is held, not handed out until the delivery limit, and when this worker stops the
+others have it.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ from handlers.strict_json import decode
 from saga import telemetry
 from saga.backoff import Backoff
 from saga.bus import BUS_ERRORS, QUEUE_ARGUMENTS, Bus
-from saga.errors import BusAwayError, RefusedError
+from saga.errors import BusAwayError, RefusedError, UnknownTableError
 from saga.failpoints import reach
 from saga.outbox import EXCHANGE
 
@@ -61,7 +63,13 @@ def subscribe(
         return body
 
     async def handler(body: _Model) -> None:
-        await handle(body)
+        backoff = Backoff(log)
+        while True:
+            try:
+                await handle(body)
+                break
+            except UnknownTableError as error:
+                await backoff.pause(str(error))
         reach("message.answered")
 
     # FastStream writes the contract from the annotation

@@ -1,6 +1,7 @@
 """What lies ahead of a saga, for people: what it waits for, what follows if nothing comes, what is still to do.
 
-Pure, and without rules of its own: `decide` is asked what it would do, and nothing of its answer is carried out.
+Pure, and without rules of its own: `decide` is asked what it would do, and nothing of its answer is carried out. Of a
+saga that was started under a table of another release that cannot be told.
 """
 
 from typing import TypedDict
@@ -9,12 +10,24 @@ from models.messages import REPLIES, instant_text
 from models.states import Command
 from saga.cells import REPLY_MODELS, Signal
 from saga.decide import decide
+from saga.errors import UnknownTableError
+from saga.table import TABLES
 from saga.values import Event, Policy, Saga, when_due
 
 _SUCCESS: dict[Command, Signal] = {model.answers: signal for signal, model in REPLY_MODELS.items() if model.success}
 
 # `for` is no name that Python lets a class have
 Waiting = TypedDict("Waiting", {"for": list[str], "attempt": int, "attempts": int, "until": str | None, "then": str})
+
+
+def require_known(saga: Saga) -> None:
+    """See that it can be told what lies ahead of a saga; of one that waits for nothing that is easy.
+
+    Raises:
+        UnknownTableError: another release has to tell.
+    """
+    if saga.position.open_command and saga.table_version not in TABLES:
+        raise UnknownTableError(saga.order_id, saga.table_version)
 
 
 def waiting(saga: Saga, policy: Policy) -> Waiting | None:
@@ -38,6 +51,8 @@ def waiting(saga: Saga, policy: Policy) -> Waiting | None:
 def remaining_steps(saga: Saga) -> list[str]:
     """The commands that follow the open one if everything succeeds from here on, in their order."""
     steps: list[str] = []
+    if saga.table_version not in TABLES:
+        return steps
     while command := saga.position.open_command:
         saga = decide(saga, Event(_SUCCESS[command], saga.order_id), saga.updated_at, Policy()).saga
         if saga.position.open_command:
@@ -47,6 +62,8 @@ def remaining_steps(saga: Saga) -> list[str]:
 
 def _then(saga: Saga, policy: Policy) -> str:
     """What the timer will bring, in words."""
+    if saga.table_version not in TABLES:
+        return f"what version {saga.table_version} of the table says; another release knows it"
     expiry = when_due(saga)
     if expiry is None or saga.due_at is None:
         return "wait for a reply or an operator"

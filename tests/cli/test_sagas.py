@@ -64,6 +64,18 @@ async def test_an_operator_asks_again_resolves_and_gives_up(service: Service, sh
     assert history[0]["message"] == "asked again by an operator: again"
 
 
+async def test_a_verdict_names_the_command_that_it_is_about_where_one_is_open(
+    service: Service, shell: CommandLine
+) -> None:
+    order = (await service.place())["id"]
+    verdict = ("resolve", order, "succeeded", "--reason", "looked")
+    assert "ValidateInventory is open now" in await shell.run(*verdict, code=2)
+    assert (await service.saga(order))["history"] == []
+    await service.happen(order, *HAPPY, Signal.PAYMENT_FAILED)
+    assert "incident" in await shell.run("saga", order)
+    assert "incident" not in await shell.run(*verdict)
+
+
 async def test_an_order_is_cancelled(service: Service, shell: CommandLine) -> None:
     order = (await service.place())["id"]
     assert "Cancelled by the client: changed my mind" in await shell.run("cancel", order, "--reason", "changed my mind")
