@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 from fastapi import FastAPI, Request
 
-from tests.cli.conftest import CommandLine, listening
+from tests.cli.conftest import CommandLine
+from tests.http.conftest import listening
 
 LETTER: dict[str, Any] = {
     "id": str(uuid4()),

@@ -9,7 +9,7 @@ import pytest
 
 from handlers import asking_again
 from saga.cells import Signal
-from tests.http.conftest import HAPPY, Service, problem
+from tests.http.conftest import HAPPY, Service, listening, problem
 
 G = Signal
 PARKING = 7
@@ -57,6 +57,17 @@ async def test_no_header_makes_a_client_local(service: Service) -> None:
     _come_from(service, "203.0.113.9")
     forged = {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
     problem(await service.client.get("/api/sagas", headers=forged), 403)
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+async def test_whoever_comes_through_a_proxy_is_refused_even_where_the_server_believes_the_header(
+    service: Service, header: str
+) -> None:
+    """With FORWARDED_ALLOW_IPS=* uvicorn takes every client to be where X-Forwarded-For says."""
+    async with listening(service.app, forwarded_allow_ips="*") as url, httpx2.AsyncClient(base_url=url) as client:
+        refused = await client.get("/api/sagas", headers={header: "127.0.0.1"})
+        assert header in problem(refused, 403)["detail"]
+        assert (await client.get("/api/sagas")).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://[", "http://localhost.evil.example"])
