@@ -59,7 +59,7 @@ async def ask_all_again(engine: Engine, sessions: Sessions, policy: Policy, body
         if max(turn, clock()) - start > BULK_SECONDS:
             break
         await asyncio.sleep(turn - clock())
-        items.append(await _ask(engine, stored, actor))
+        items.append(await _ask(engine, retry_of(stored.saga.order_id, actor, body.reason), stored))
         if items[-1].outcome == "unknown":
             break
     done = found[len(items) - 1] if items else None
@@ -80,10 +80,10 @@ def _would(stored: Stored, actor: str, policy: Policy) -> BulkItem:
     return _item(stored, "would-retry", f"send {saga.position.open_command} again, attempt {decision.saga.attempt}")
 
 
-async def _ask(engine: Engine, stored: Stored, actor: str) -> BulkItem:
+async def _ask(engine: Engine, event: Event, stored: Stored) -> BulkItem:
     try:
         async with asyncio.timeout(ACCEPT_SECONDS):
-            decision = await engine.advance(retry_of(stored.saga.order_id, actor))
+            decision = await engine.advance(event)
     except TimeoutError:
         return _item(stored, "unknown", _UNKNOWN)
     return _item(stored, decision.outcome, decision.why)

@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 
 from handlers.views import SagaView
-from models.messages import Wire
+from models.messages import Text, Wire
 from models.states import CurrentStep, SagaStatus
 from saga.listing import Filter
 
@@ -15,6 +15,7 @@ MAX_FOUND = 100
 
 _OlderThan = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 _Limit = Annotated[int, Field(ge=1, le=MAX_FOUND, description="How many at most.")]
+_Reason = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"\S")]
 _After = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{32}$", description="The `next` of the page before; opaque.")]
 
 
@@ -48,6 +49,7 @@ class BulkRetry(Wanted):
     limit: _Limit = MAX_FOUND
     after: _After | None = None
     dry_run: Annotated[bool, Field(strict=True)] = Field(default=True, description="Only tell what would be done.")
+    reason: _Reason | None = Field(default=None, description="Shown in the history of each saga that is asked again.")
     rate_per_second: float = Field(default=10, ge=0.1, le=1000, description="How many are asked a second, at most.")
 
 

@@ -288,13 +288,14 @@ async def test_all_that_the_filter_names_are_asked_again_each_with_an_answer(ser
     other = (await service.place())["id"]
     for order_id in parked:
         await service.expire(order_id, times=PARKING)
-    answer = await _bulk(service, incident=True, dryRun=False, ratePerSecond=1000)
+    answer = await _bulk(service, incident=True, dryRun=False, ratePerSecond=1000, reason=" Inventory is back ")
     assert [(item["orderId"], item["outcome"]) for item in answer["items"]] == [
         (id_, "applied") for id_ in parked[::-1]
     ]
     for order_id in parked:
         saga = await service.saga(order_id)
         assert (saga["waiting"]["attempt"], saga["history"][-1]["actor"]) == (5, "operator@127.0.0.1")
+        assert saga["history"][-1]["message"].endswith(": Inventory is back")
     assert (await service.saga(other))["history"] == []
 
 
@@ -337,7 +338,7 @@ async def test_a_saga_that_is_not_committed_in_time_ends_the_request(
 @pytest.mark.parametrize(
     "body",
     [{"stats": "Failed"}, {"dryRun": "no"}, {"dryRun": 0}, {"ratePerSecond": 0}, {"ratePerSecond": 1001},
-     {"limit": 101}, {"limit": 0}, {"status": "x"}, {"after": "x"}, {"olderThan": -1}, []],
+     {"limit": 101}, {"limit": 0}, {"status": "x"}, {"after": "x"}, {"olderThan": -1}, {"reason": " "}, []],
 )  # fmt: skip
 async def test_a_bulk_retry_that_is_not_understood_is_refused_as_a_whole(service: Service, body: Any) -> None:
     order = await service.place()
