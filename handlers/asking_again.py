@@ -8,7 +8,7 @@ from pydantic import Field
 
 from handlers.finding import BulkRetry
 from handlers.ordering import ACCEPT_SECONDS
-from handlers.paging import cursor, place
+from handlers.paging import BULK_SECONDS, cursor, place
 from models.messages import Wire
 from saga.cells import Signal
 from saga.database import Sessions
@@ -18,8 +18,6 @@ from saga.listing import list_sagas
 from saga.store import Stored
 from saga.values import Event, Outcome, Policy
 
-BULK_SECONDS = 25.0
-"""As long as one request works; what is left over is what `next` is for."""
 _UNKNOWN = "not committed in time; it may have been asked again, or not: look at it"
 
 BulkOutcome = Outcome | Literal["would-retry", "unknown"]
