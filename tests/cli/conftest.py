@@ -18,11 +18,11 @@ class CommandLine:
     url: str
     database: str = ""
 
-    async def run(self, *arguments: object, code: int = 0) -> str:
-        """What a command prints, errors included; it has to end with this exit code."""
+    async def run(self, *arguments: object, code: int = 0, answer: str | None = None) -> str:
+        """What a command prints, errors included; it has to end with this exit code. `answer` is what a person says."""
         words = ["--url", self.url, *map(str, arguments)]
         env = {"DATABASE_URL": self.database, "RABBITMQ_URL": "", "COLUMNS": "60", "http_proxy": "http://127.0.0.1:1"}
-        result = await asyncio.to_thread(lambda: CliRunner().invoke(app, words, env=env))
+        result = await asyncio.to_thread(lambda: CliRunner().invoke(app, words, input=answer, env=env))
         assert result.exit_code == code, (result.output, result.exception)
         return result.output
 
