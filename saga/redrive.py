@@ -128,7 +128,7 @@ def _about_message(letter: Letter, saga: Saga, policy: Policy, read: Read) -> tu
         )
     told = foretold(saga, event, policy)
     if event.signal not in REPLY_MODELS:
-        return None, f"{_stands(saga).capitalize()}. {told}"
+        return None, f"Its order exists: {_stands(saga)}. {told}"
     awaited = answers(saga, event)
     return awaited, f"{'Awaited' if awaited else 'Not awaited'}: {_stands(saga)}. {told}"
 

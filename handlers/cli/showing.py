@@ -108,7 +108,8 @@ def print_table(
     heads: Iterable[str], lines: Iterable[Iterable[str]], following: str | None = None, on: Console = output
 ) -> None:
     """Lines under heads, as wide as they are; `following` is what `--after` takes for the next page."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    heads = tuple(heads)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(heads))
     for head in heads:
         table.add_column(head, no_wrap=True)
     for line in lines:

@@ -203,7 +203,8 @@ FORETOLD: list[tuple[tuple[Signal, ...], str, dict[str, Any], bool | None, str]]
     ((), "inventory.InventoryValidated", {"causationId": str(uuid4())}, False,
      "It would change nothing: it answers another command."),
     ((), "order.CancelOrder", {}, None,
-     "It would be applied: Cancelled by the client; the saga would be Failed at Failed; OrderFailed would be sent."),
+     ("Its order exists: the saga is Started at ValidateInventory. It would be applied: Cancelled by the client;"
+      " the saga would be Failed at Failed; OrderFailed would be sent.")),
     (HAPPY[:2], "order.CancelOrder", {}, None,
      "It would change nothing: too late to cancel: the payment has been asked for."),
     (HAPPY, "billing.PaymentFailed", {"reason": "no money"}, False,
