@@ -8,7 +8,7 @@ from pydantic import Field
 
 from handlers.finding import BulkRetry
 from handlers.ordering import ACCEPT_SECONDS
-from handlers.paging import cursor, place
+from handlers.paging import BULK_SECONDS, cursor, place
 from models.messages import Wire
 from saga.cells import Signal
 from saga.database import Sessions
@@ -20,8 +20,6 @@ from saga.outlook import require_known
 from saga.store import Stored
 from saga.values import Event, Outcome, Policy
 
-BULK_SECONDS = 25.0
-"""As long as one request works; what is left over is what `next` is for."""
 _UNKNOWN = "not committed in time; it may have been asked again, or not: look at it"
 
 BulkOutcome = Outcome | Literal["would-retry", "unknown"]
@@ -61,7 +59,7 @@ async def ask_all_again(engine: Engine, sessions: Sessions, policy: Policy, body
         if max(turn, clock()) - start > BULK_SECONDS:
             break
         await asyncio.sleep(turn - clock())
-        items.append(await _ask(engine, stored, actor))
+        items.append(await _ask(engine, retry_of(stored.saga.order_id, actor, body.reason), stored))
         if items[-1].outcome == "unknown":
             break
     done = found[len(items) - 1] if items else None
@@ -86,10 +84,10 @@ def _would(stored: Stored, actor: str, policy: Policy) -> BulkItem:
     return _item(stored, "would-retry", f"send {saga.position.open_command} again, attempt {decision.saga.attempt}")
 
 
-async def _ask(engine: Engine, stored: Stored, actor: str) -> BulkItem:
+async def _ask(engine: Engine, event: Event, stored: Stored) -> BulkItem:
     try:
         async with asyncio.timeout(ACCEPT_SECONDS):
-            decision = await engine.advance(retry_of(stored.saga.order_id, actor))
+            decision = await engine.advance(event)
     except TimeoutError:
         return _item(stored, "unknown", _UNKNOWN)
     except UnknownTableError as error:

@@ -55,10 +55,7 @@ def subscribe(
 
     async def read(raw: RabbitMessage) -> _Model:
         reach("message.taken")
-        try:
-            body = message.model_validate(decode(raw.body))
-        except ValidationError as error:
-            raise InvalidMessageError(describe(error)) from error
+        body = read_as(message, raw.body)
         reach("message.decoded")
         return body
 
@@ -90,6 +87,18 @@ def subscribe(
         title=name,
         description=message.__doc__,
     )(handler)
+
+
+def read_as(message: type[_Model], body: bytes) -> _Model:
+    """A body as the message that it has to be.
+
+    Raises:
+        RefusedError: it is not.
+    """
+    try:
+        return message.model_validate(decode(body))
+    except ValidationError as error:
+        raise InvalidMessageError(describe(error)) from error
 
 
 def describe(error: ValidationError) -> str:

@@ -4,6 +4,7 @@ Pure, and without rules of its own: `decide` is asked what it would do, and noth
 saga that was started under a table of another release that cannot be told.
 """
 
+from dataclasses import replace
 from typing import TypedDict
 
 from models.messages import REPLIES, instant_text
@@ -12,7 +13,7 @@ from saga.cells import REPLY_MODELS, Signal
 from saga.decide import decide
 from saga.errors import UnknownTableError
 from saga.table import TABLES
-from saga.values import Event, Policy, Saga, when_due
+from saga.values import Event, Outcome, Policy, Saga, message_id, when_due
 
 _SUCCESS: dict[Command, Signal] = {model.answers: signal for signal, model in REPLY_MODELS.items() if model.success}
 
@@ -58,6 +59,30 @@ def remaining_steps(saga: Saga) -> list[str]:
         if saga.position.open_command:
             steps.append(saga.position.open_command)
     return steps
+
+
+def answers(saga: Saga, event: Event) -> bool:
+    """Whether an event is the answer that the saga's open command waits for."""
+    reply, command = REPLY_MODELS.get(event.signal), saga.position.open_command
+    if reply is None or command is None or reply.answers is not command:
+        return False
+    return event.causation_id in (None, message_id(saga.id, command))
+
+
+def foretold(saga: Saga, event: Event, policy: Policy) -> str:
+    """What would come of an event if it came now, in the table's words and not in its sender's."""
+    decision = decide(saga, replace(event, words=None), saga.updated_at, policy)
+    after = decision.saga
+    if decision.outcome in (Outcome.DUPLICATE, Outcome.IGNORED):
+        return f"It would change nothing: {decision.why}."
+    said = [decision.why]
+    if (after.position.status, after.position.current_step) != (saga.position.status, saga.position.current_step):
+        said.append(f"the saga would be {after.position.status} at {after.position.current_step}")
+    if kinds := " and ".join(send.kind for send in decision.sends):
+        said.append(f"{kinds} would be sent")
+    if after.incident and after.incident != saga.incident:
+        said.append(f"incident {after.incident['kind']}")
+    return f"It would be applied: {'; '.join(said)}."
 
 
 def _then(saga: Saga, policy: Policy) -> str:

@@ -127,12 +127,13 @@ def retry_many(  # noqa: PLR0913, PLR0917 - each is an option
     older_than: OlderThan = None,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 100,
     after: After = None,
+    reason: MaybeReason = None,
     rate: Annotated[float, typer.Option(min=0.1, max=1000, help="How many a second.")] = 10,
     really: Annotated[bool, typer.Option("--really", help="Do it; else only tell what would be done.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Ask the open commands of many sagas again. One call takes 25 seconds at most; it says where to go on."""
     client: Client = context.obj
-    filters = _filters(status, step, incident, user, older_than) | {"limit": limit, "after": after}
+    filters = _filters(status, step, incident, user, older_than) | {"limit": limit, "after": after, "reason": reason}
     body = {name: value for name, value in filters.items() if value is not None}
     answer = client.ask("POST", "api", "sagas", "retry", body=body | {"dryRun": not really, "ratePerSecond": rate})
     if client.as_json:

@@ -85,8 +85,13 @@ async def test_many_are_only_asked_again_where_that_is_really_meant(service: Ser
     order = (await service.place())["id"]
     assert "would-retry" in await shell.run("retry-many", "--status", "Started")
     assert (await service.saga(order))["history"] == []
-    assert "applied" in await shell.run("retry-many", "--status", "Started", "--really", "--rate", 1000)
-    assert (await service.saga(order))["waiting"]["attempt"] == 2
+    really = ("--really", "--rate", 1000, "--reason", "Inventory is back")
+    assert "applied" in await shell.run("retry-many", "--status", "Started", *really)
+    saga = await service.saga(order)
+    assert (saga["waiting"]["attempt"], saga["history"][-1]["message"]) == (
+        2,
+        "asked again by an operator: Inventory is back",
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -21,6 +22,7 @@ from saga.cells import Signal
 from saga.database import Sessions, connect, sessions
 from saga.engine import Engine
 from saga.values import Decision, Event, Policy, when_due
+from tests.waiting import until
 
 ASYNCAPI = {"asyncapi": "3.0.0", "info": {"title": "Order service", "version": "1.0.0"}}
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
@@ -122,6 +124,23 @@ async def serving(
     async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
         yield Service(client, app, engine, pool, watch, missing)
     watch.close()
+
+
+@asynccontextmanager
+async def listening(app: Any, **more: Any) -> AsyncIterator[str]:
+    """The address of this ASGI application under the real server, as long as the block lasts."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_level="error", **more))
+    serving = asyncio.create_task(server.serve())
+
+    async def started() -> bool:
+        return server.started
+
+    await until(started)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from handlers import asking_again
 from saga.cells import Signal
 from saga.values import Decision, Event
-from tests.http.conftest import HAPPY, Service, problem
+from tests.http.conftest import HAPPY, Service, listening, problem
 
 G = Signal
 PARKING = 7
@@ -59,6 +59,17 @@ async def test_no_header_makes_a_client_local(service: Service) -> None:
     _come_from(service, "203.0.113.9")
     forged = {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
     problem(await service.client.get("/api/sagas", headers=forged), 403)
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+async def test_whoever_comes_through_a_proxy_is_refused_even_where_the_server_believes_the_header(
+    service: Service, header: str
+) -> None:
+    """With FORWARDED_ALLOW_IPS=* uvicorn takes every client to be where X-Forwarded-For says."""
+    async with listening(service.app, forwarded_allow_ips="*") as url, httpx2.AsyncClient(base_url=url) as client:
+        refused = await client.get("/api/sagas", headers={header: "127.0.0.1"})
+        assert header in problem(refused, 403)["detail"]
+        assert (await client.get("/api/sagas")).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://[", "http://localhost.evil.example"])
@@ -352,13 +363,14 @@ async def test_all_that_the_filter_names_are_asked_again_each_with_an_answer(ser
     other = (await service.place())["id"]
     for order_id in parked:
         await service.expire(order_id, times=PARKING)
-    answer = await _bulk(service, incident=True, dryRun=False, ratePerSecond=1000)
+    answer = await _bulk(service, incident=True, dryRun=False, ratePerSecond=1000, reason=" Inventory is back ")
     assert [(item["orderId"], item["outcome"]) for item in answer["items"]] == [
         (id_, "applied") for id_ in parked[::-1]
     ]
     for order_id in parked:
         saga = await service.saga(order_id)
         assert (saga["waiting"]["attempt"], saga["history"][-1]["actor"]) == (5, "operator@127.0.0.1")
+        assert saga["history"][-1]["message"].endswith(": Inventory is back")
     assert (await service.saga(other))["history"] == []
 
 
@@ -401,7 +413,7 @@ async def test_a_saga_that_is_not_committed_in_time_ends_the_request(
 @pytest.mark.parametrize(
     "body",
     [{"stats": "Failed"}, {"dryRun": "no"}, {"dryRun": 0}, {"ratePerSecond": 0}, {"ratePerSecond": 1001},
-     {"limit": 101}, {"limit": 0}, {"status": "x"}, {"after": "x"}, {"olderThan": -1}, []],
+     {"limit": 101}, {"limit": 0}, {"status": "x"}, {"after": "x"}, {"olderThan": -1}, {"reason": " "}, []],
 )  # fmt: skip
 async def test_a_bulk_retry_that_is_not_understood_is_refused_as_a_whole(service: Service, body: Any) -> None:
     order = await service.place()
