@@ -7,6 +7,7 @@ talk to us. Outgoing models say exactly what leaves.
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
@@ -20,7 +21,10 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -81,10 +85,12 @@ def _no_nul(text: str) -> str:
     return text
 
 
-def _uuid(value: object) -> object:
-    if not isinstance(value, str | UUID):
-        raise ValueError("must be a UUID in a string")  # noqa: TRY004 - see money()
-    return value
+def _uuid(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    if isinstance(value, str | UUID):
+        # pydantic's own words would quote a character of what was sent: a line feed, or what hides itself in a log
+        with suppress(ValidationError):
+            return read(value)
+    raise ValueError("must be a UUID in a string")
 
 
 Money = Annotated[
@@ -109,7 +115,7 @@ Instant = Annotated[
     PlainSerializer(instant_text, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
-Id = Annotated[UUID, BeforeValidator(_uuid)]
+Id = Annotated[UUID, WrapValidator(_uuid)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 ShortText = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
