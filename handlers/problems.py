@@ -8,8 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import compile_path
 
 from saga.errors import (
     DATABASE_ERRORS,
@@ -109,10 +111,13 @@ def answer_problems(app: FastAPI) -> None:
     async def problem(_: Request, error: ProblemError) -> Response:
         return answer(error)
 
-    async def plain(_: Request, error: StarletteHTTPException) -> Response:
+    async def plain(request: Request, error: StarletteHTTPException) -> Response:
         reason = HTTPStatus(error.status_code).name.lower()
         detail = _PLAIN.get(error.status_code, error.detail)
-        return answer(ProblemError(error.status_code, reason, detail, error.headers))
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods(app, request.scope["path"]))
+        return answer(ProblemError(error.status_code, reason, detail, headers))
 
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         return answer(InvalidError([_field_error(one) for one in error.errors()]))
@@ -158,6 +163,12 @@ def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
                 if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in response.get("content", {}):
                     response["content"] = {MEDIA_TYPE: response["content"].pop("application/json")}
     return document
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """What a path can be asked, by all of its routes: the router itself names the methods of the first one only."""
+    routes = iter_route_contexts(app.routes)
+    return sorted({m for one in routes if one.path and compile_path(one.path)[0].match(path) for m in one.methods or ()})
 
 
 _PLAIN = {404: "There is nothing at this path.", 405: "This path does not know this method; see Allow."}

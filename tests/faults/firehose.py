@@ -9,6 +9,7 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
+from saga.amqp_reading import read_whatever_comes
 from saga.outbox import EXCHANGE
 
 _QUEUE = "firehose"
@@ -54,6 +55,7 @@ class Firehose:
     async def drain(self) -> list[Heard]:
         """All that was heard and not drained yet, in the broker's order."""
         heard: list[Heard] = []
+        read_whatever_comes()
         async with await aio_pika.connect(self._url) as connection, asyncio.timeout(_SECONDS):
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=1000)

@@ -130,9 +130,13 @@ class Place:
 
     async def broken(self, expected_letters: Iterable[str] = ()) -> list[str]:
         """Every law that does not hold, now that all is quiet."""
+        heard, ledgers, promised = await self.hear(), self.folder, self.clients.promised
+        return laws.broken(await laws.world(self.dsn, ledgers, heard, promised, expected_letters))
+
+    async def hear(self) -> list[Heard]:
+        """All that anybody has published so far."""
         self.heard += await self._firehose.drain()
-        ledgers, promised = self.folder, self.clients.promised
-        return laws.broken(await laws.world(self.dsn, ledgers, self.heard, promised, expected_letters))
+        return self.heard
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Everything but the services."""
