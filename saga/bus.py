@@ -206,10 +206,11 @@ class Bus:
         async with self._lock:
             if not self.connected:
                 async with asyncio.timeout(2 * PUBLISH_TIMEOUT.total_seconds()):
-                    connection = await aio_pika.connect(self._url, timeout=PUBLISH_TIMEOUT.total_seconds())
+                    connection = await own_cancellation(
+                        aio_pika.connect(self._url, timeout=PUBLISH_TIMEOUT.total_seconds())
+                    )
                     try:
-                        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                        exchanges = await own_cancellation(_declare(channel))
+                        channel, exchanges = await own_cancellation(_declare(connection))
                     except BaseException:
                         await close(connection)
                         raise
@@ -236,12 +237,13 @@ async def close(connection: AbstractConnection) -> None:
         log.debug("closing a dead connection: %s", error)
 
 
-async def _declare(channel: AbstractChannel) -> dict[str, AbstractExchange]:
+async def _declare(connection: AbstractConnection) -> tuple[AbstractChannel, dict[str, AbstractExchange]]:
+    channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
     domain = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
     dead = await channel.declare_exchange(DEAD_LETTER_EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
     queue = await channel.declare_queue(DEAD_LETTER_QUEUE, durable=True, arguments=dict(DEAD_LETTER_ARGUMENTS))
     await queue.bind(dead, "#")
-    return {EXCHANGE: domain, DEAD_LETTER_EXCHANGE: dead}
+    return channel, {EXCHANGE: domain, DEAD_LETTER_EXCHANGE: dead}
 
 
 async def _publish(exchange: AbstractExchange, message: aio_pika.Message, routing_key: str) -> None:
