@@ -225,8 +225,7 @@ class Bus:
     async def _connect(self) -> None:
         connection = await aio_pika.connect(self._url, timeout=PUBLISH_TIMEOUT.total_seconds())
         try:
-            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-            self._exchanges = await _declare(channel)
+            channel, self._exchanges = await _declare(connection)
         except BaseException:
             await close(connection)
             raise
@@ -252,12 +251,13 @@ async def close(connection: AbstractConnection) -> None:
         log.debug("closing a dead connection: %s", error)
 
 
-async def _declare(channel: AbstractChannel) -> dict[str, AbstractExchange]:
+async def _declare(connection: AbstractConnection) -> tuple[AbstractChannel, dict[str, AbstractExchange]]:
+    channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
     domain = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
     dead = await channel.declare_exchange(DEAD_LETTER_EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
     queue = await channel.declare_queue(DEAD_LETTER_QUEUE, durable=True, arguments=dict(DEAD_LETTER_ARGUMENTS))
     await queue.bind(dead, "#")
-    return {EXCHANGE: domain, DEAD_LETTER_EXCHANGE: dead}
+    return channel, {EXCHANGE: domain, DEAD_LETTER_EXCHANGE: dead}
 
 
 async def _publish(exchange: AbstractExchange, message: aio_pika.Message, routing_key: str) -> None:

@@ -184,3 +184,17 @@ async def test_a_bus_whose_declarations_failed_starts_again(
         assert not bus.connected
     assert await bus.publish([first]) == {}
     await bus.close()
+
+
+async def test_a_broker_that_hangs_up_while_it_is_connected_to_is_one_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang_up(*_: object, **__: object) -> None:
+        # the very error of aiormq
+        raise StopAsyncIteration
+
+    monkeypatch.setattr("aio_pika.connect", hang_up)
+    bus, first = Bus("amqp://nowhere.invalid/"), envelope()
+    assert list(await bus.publish([first])) == [first.id]
+    await bus.keep_open()
+    assert not bus.connected
