@@ -23,10 +23,13 @@ class Service:
     with several workers it is started by the very command line that a person types.
     """
 
-    def __init__(self, home: Path, env: dict[str, str], workers: int = 1, *, typed: bool = False) -> None:
+    def __init__(
+        self, home: Path, env: dict[str, str], workers: int = 1, *, typed: bool = False, app: str = "app:app"
+    ) -> None:
         self.port = free_port()
         self.log = home / f"service-{self.port}.log"
         self._env = os.environ | env
+        self._app = app
         self._workers = workers
         self._typed = typed or workers > 1
         self.child = self._launch()
@@ -36,7 +39,7 @@ class Service:
         return f"http://{LOOPBACK}:{self.port}"
 
     def _launch(self) -> Child | Forked:
-        run = ["run", "app:app", "--host", LOOPBACK, "--port", str(self.port)]
+        run = ["run", self._app, "--host", LOOPBACK, "--port", str(self.port)]
         if not self._typed:
             return Forked(run, log=self.log, env=self._env, cwd=PROJECT)
         typed = [sys.executable, "-m", "faststream", *run, "--workers", str(self._workers)]

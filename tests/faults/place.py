@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,8 +11,10 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from local import billing, inventory
+from local import billing, inventory, ledger
 from local.broker import RabbitMQ
+from local.ledger import Record
+from local.management import ManagementError
 from local.participant import Participant
 from local.postgres import PrivatePostgres
 from local.stand_in import ledger_path
@@ -60,9 +62,9 @@ class Place:
             **IMPATIENT,
         }
 
-    async def start_service(self, **settings: str) -> Service:
+    async def start_service(self, app: str = "app:app", **settings: str) -> Service:
         """One more instance, ready."""
-        service = Service(self.folder, self.environment | settings)
+        service = Service(self.folder, self.environment | settings, app=app)
         self.services.append(service)
         self.clients.urls.append(service.url)
         await service.ready()
@@ -111,6 +113,10 @@ class Place:
         """Let go of it."""
         assert self._locking is not None, "only what was locked is unlocked"
         await self._locking.close()
+
+    def ledger(self) -> dict[UUID, Record]:
+        """What was really done, by order id."""
+        return ledger.read(*(ledger_path(self.folder, name) for name in ("inventory", "billing")))
 
     async def run_out(self) -> None:
         """Let the leases of the outbox run out: what time would do."""
@@ -178,6 +184,9 @@ async def place(
         finally:
             for service in here.services:
                 await asyncio.to_thread(service.stop)
+    # quorum queues are dear to a broker even when nobody uses them; where it was killed, they may stay
+    with suppress(ManagementError):
+        await asyncio.to_thread(rabbitmq.delete_vhost, name)
 
 
 def _through(url: str, proxy: Proxy) -> str:

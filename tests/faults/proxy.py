@@ -45,6 +45,7 @@ class Proxy:
         self._flowing.set()
         self._dropping = False
         self._last_words: bytes | None = None
+        self._forbidden: bytes | None = None
         self.unheard = 0
         """Answers that `cut_after` swallowed."""
 
@@ -94,6 +95,10 @@ class Proxy:
         """Cut the connection by which a client says this next: the server hears it, the client never hears back."""
         self._last_words = words
 
+    def cut_before(self, words: bytes) -> None:
+        """Cut the connection by which a client says this next: the server never hears it."""
+        self._forbidden = words
+
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.attempts += 1
         if self._dropping:
@@ -118,6 +123,10 @@ class Proxy:
                 await self._flowing.wait()
                 if link.mute:
                     continue
+                if self._forbidden and self._forbidden in chunk:
+                    self._forbidden = None
+                    link.cut()
+                    return
                 if self._last_words and self._last_words in chunk:
                     self._last_words, link.doomed = None, True
                 link.far.write(chunk)
