@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 WORKERS ?= 1
 
-.PHONY: run test lint bench prove lock contract clean
+.PHONY: run test lint bench prove crash lock contract clean
 
 run: $(INSTALLED)  ## the whole system on this machine: PostgreSQL, RabbitMQ, the service, stand-in participants
 	@$(BIN)/python -m local
@@ -25,6 +25,9 @@ bench: $(INSTALLED)  ## sagas per second and CPU per saga, beside the transport 
 
 prove: $(INSTALLED)  ## search the whole table for what must never happen: long; `make test` has the short version
 	@$(BIN)/python -m tests.proof
+
+crash: $(INSTALLED)  ## kill the service at every point, in every scenario, at every step; `make test` has some of it
+	@$(BIN)/python -m tests.faults.crashes
 
 contract: $(INSTALLED)  ## write what is generated: asyncapi.yaml, the README's table, the state diagram
 	@$(BIN)/faststream docs gen app:app --yaml --out asyncapi.yaml

@@ -26,6 +26,7 @@ from models.messages import instant_text
 from saga.amqp_values import sendable
 from saga.backoff import Trouble
 from saga.errors import BusAwayError
+from saga.failpoints import reach
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE, Envelope
 from saga.supervise import own_cancellation
 
@@ -96,9 +97,7 @@ class Bus:
         if await self._blocked():
             return dict.fromkeys((envelope.id for envelope in envelopes), BLOCKED)
         tasks = {
-            asyncio.create_task(
-                own_cancellation(_publish(exchanges[envelope.exchange], _message(envelope), envelope.routing_key))
-            ): envelope
+            asyncio.create_task(own_cancellation(_relay(exchanges[envelope.exchange], envelope))): envelope
             for envelope in envelopes
         }
         done, late = await asyncio.wait(tasks, timeout=PUBLISH_TIMEOUT.total_seconds())
@@ -258,6 +257,11 @@ async def _declare(connection: AbstractConnection) -> tuple[AbstractChannel, dic
     queue = await channel.declare_queue(DEAD_LETTER_QUEUE, durable=True, arguments=dict(DEAD_LETTER_ARGUMENTS))
     await queue.bind(dead, "#")
     return channel, {EXCHANGE: domain, DEAD_LETTER_EXCHANGE: dead}
+
+
+async def _relay(exchange: AbstractExchange, envelope: Envelope) -> None:
+    await _publish(exchange, _message(envelope), envelope.routing_key)
+    reach("relay.one-confirmed")
 
 
 async def _publish(exchange: AbstractExchange, message: aio_pika.Message, routing_key: str) -> None:

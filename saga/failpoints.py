@@ -5,6 +5,8 @@ What survives a SIGKILL at each of them survives a crash anywhere: between two o
 
 import os
 import signal
+import sys
+from collections import Counter
 from typing import Literal, get_args
 
 from saga.errors import ConfigurationError
@@ -21,6 +23,9 @@ Point = Literal[
     "letter.copied",
     "letter.taken",
     "letter.stored",
+    # one that a person publishes again
+    "redrive.confirmed",
+    "redrive.marked",
     # a transaction of the engine
     "engine.gathered",
     "engine.locked",
@@ -31,6 +36,7 @@ Point = Literal[
     "engine.handed-over",
     # the relay
     "relay.taken",
+    "relay.one-confirmed",
     "relay.confirmed",
     "relay.removed",
     "relay.claimed",
@@ -48,8 +54,11 @@ Point = Literal[
 ]
 POINTS: tuple[Point, ...] = get_args(Point)
 
+TELL = "tell"
+"""Instead of a point: kill nobody, and tell every point that is reached."""
+
 _armed: str | None = None
-_times_left = 0
+_reached: Counter[Point] = Counter()
 
 
 def arm(where: str | None) -> None:
@@ -58,17 +67,26 @@ def arm(where: str | None) -> None:
     Raises:
         ConfigurationError: there is no such point.
     """
-    global _armed, _times_left
+    global _armed  # noqa: PLW0603 - the whole process is armed, or not
     point, _, times = (where or "").partition(":")
-    if where and (point not in POINTS or not (times or "1").isdigit()):
+    times = times or "1"
+    if where and where != TELL and (point not in POINTS or not times.isdigit() or not int(times)):
         raise ConfigurationError(f"TEST_FAILPOINT: {where} is no point:times; the points: {', '.join(POINTS)}")
-    _armed, _times_left = point or None, int(times or 1)
+    _armed = f"{point}:{times}" if point in POINTS else where
+    _reached.clear()
 
 
 def reach(point: Point) -> None:
     """The process has come to this point."""
-    global _times_left  # noqa: PLW0603 - the same
-    if _armed == point:
-        _times_left -= 1
-        if _times_left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+    if _armed:
+        _arrive(point)
+
+
+def _arrive(point: Point) -> None:
+    _reached[point] += 1
+    here = f"{point}:{_reached[point]}"
+    if _armed in (here, TELL):
+        # past all buffers: what is told must not die with the process
+        os.write(sys.stderr.fileno(), f"failpoint {here}\n".encode())
+    if _armed == here:
+        os.kill(os.getpid(), signal.SIGKILL)

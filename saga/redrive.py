@@ -26,6 +26,7 @@ from saga.cells import REPLY_MODELS
 from saga.database import Sessions
 from saga.dead_letters import Letter, LetterState
 from saga.errors import RefusedError
+from saga.failpoints import reach
 from saga.outlook import answers, foretold
 from saga.values import Event, Policy, Saga, message_id
 
@@ -227,7 +228,9 @@ class Redrives:
             if failure:
                 unroutable = failure == UNROUTABLE
                 return Redrive(id_, RedriveOutcome.UNROUTABLE if unroutable else RedriveOutcome.BUS_AWAY, failure)
+            reach("redrive.confirmed")
             await dead_letters.mark_redriven(session, id_, by)
+        reach("redrive.marked")
         return Redrive(id_, RedriveOutcome.REDRIVEN, foreseen.words)
 
     def _safety(self, letter: Letter, stored: store.Stored | None) -> Safety:

@@ -128,9 +128,10 @@ class Clients:
         self.promised[order_id] = request.promise
         return order_id
 
-    async def say(self, routing_key: str, body: dict[str, Any]) -> None:
-        """Publish something else, until it is confirmed and routed."""
-        message = aio_pika.Message(json.dumps(body).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+    async def say(self, routing_key: str, body: dict[str, Any] | bytes) -> None:
+        """Publish until it is confirmed and routed."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        message = aio_pika.Message(raw, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await self._until_it_works(lambda exchange: exchange.publish(message, routing_key))
 
     async def close(self) -> None:
