@@ -67,8 +67,7 @@ class Middle:
     late: int = 0
     """How many of them after the end."""
     _kept: list[Callable[[], None]] = field(default_factory=list)
-    _told: set[str] = field(default_factory=set)
-    """The event ids of all answers so far: what a participant says again is not lied about again."""
+    _heard: set[bytes] = field(default_factory=set)
     _on_the_way: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -88,10 +87,13 @@ class Middle:
         """Take a message, and see that it arrives; it is acked when the first copy of it has."""
         key = message.routing_key or ""
         first = self._send(message, message.body, key, far)
-        for _ in range(self.random.randint(*self.habits.copies) - 1):
-            self._copy(message, message.body, key, far)
-        if lie := self._lie(key, message.body):
-            self._copy(message, lie[1], lie[0], far)
+        # what a participant says again upon a copy was carried often enough: else copies would have copies without end
+        if message.body not in self._heard:
+            self._heard.add(message.body)
+            for _ in range(self.random.randint(*self.habits.copies) - 1):
+                self._copy(message, message.body, key, far)
+            if lie := self._lie(key, message.body):
+                self._copy(message, lie[1], lie[0], far)
         await first
         await message.ack()
 
@@ -123,9 +125,7 @@ class Middle:
         if key not in ANSWERS:
             return None
         told: dict[str, Any] = json.loads(body)
-        known = told["eventId"] in self._told
-        self._told.add(told["eventId"])
-        if known or told.get("retryable") or self.random.random() >= self.habits.lies:
+        if told.get("retryable") or self.random.random() >= self.habits.lies:
             return None
         truth = ANSWERS[key]
         opposite = _opposite(truth)

@@ -107,8 +107,12 @@ class Place:
 
     async def broken(self, expected_letters: Iterable[str] = ()) -> list[str]:
         """Every law that does not hold, now that all is quiet."""
+        return laws.broken(await self.world(expected_letters))
+
+    async def world(self, expected_letters: Iterable[str] = ()) -> laws.World:
+        """All that is left, for the laws and for whoever has more to ask."""
         heard, ledgers, promised = await self.hear(), self.folder, self.clients.promised
-        return laws.broken(await laws.world(self.dsn, ledgers, heard, promised, expected_letters))
+        return await laws.world(self.dsn, ledgers, heard, promised, expected_letters)
 
     async def hear(self) -> list[Heard]:
         """All that anybody has published so far."""
