@@ -37,13 +37,15 @@ IMPATIENT = {
 class Place:
     """Made by `place`."""
 
-    def __init__(self, postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, dsn: str, vhost: str) -> None:
+    def __init__(
+        self, postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, dsn: str, vhost: str, outside: str
+    ) -> None:
         self.postgres, self.rabbitmq = postgres, rabbitmq
-        self.folder, self.dsn, self.vhost = folder, dsn, vhost
+        self.folder, self.dsn, self.vhost, self.outside = folder, dsn, vhost, outside
         self.database_proxy, self.bus_proxy = Proxy(postgres.port), Proxy(rabbitmq.port)
         self.services: list[Service] = []
         self.participants: dict[str, Participant] = {}
-        self.clients = Clients([], rabbitmq.url(vhost))
+        self.clients = Clients([], rabbitmq.url(outside))
         self.heard: list[Heard] = []
         self._locking: asyncpg.Connection | None = None
         self._firehose = Firehose(rabbitmq.url(vhost))
@@ -129,15 +131,22 @@ class Place:
             unfinished = "SELECT 1 FROM order_sagas WHERE open_command IS NOT NULL LIMIT 1"
             if await self.rows(f"SELECT 1 FROM outbox UNION ALL ({unfinished})"):
                 return False
-            queues = await asyncio.to_thread(self.rabbitmq.queues, self.vhost)
-            return not any(count for name, count in queues.items() if name != "firehose")
+            for vhost in {self.vhost, self.outside}:
+                queues = await asyncio.to_thread(self.rabbitmq.queues, vhost)
+                if any(count for name, count in queues.items() if name != "firehose"):
+                    return False
+            return True
 
         await until(rests, seconds)
 
     async def broken(self, expected_letters: Iterable[str] = ()) -> list[str]:
         """Every law that does not hold, now that all is quiet."""
+        return laws.broken(await self.world(expected_letters))
+
+    async def world(self, expected_letters: Iterable[str] = ()) -> laws.World:
+        """All that is left, for the laws and for whoever has more to ask."""
         heard, ledgers, promised = await self.hear(), self.folder, self.clients.promised
-        return laws.broken(await laws.world(self.dsn, ledgers, heard, promised, expected_letters))
+        return await laws.world(self.dsn, ledgers, heard, promised, expected_letters)
 
     async def hear(self) -> list[Heard]:
         """All that anybody has published so far."""
@@ -154,7 +163,7 @@ class Place:
             participant = Participant(
                 stand_in.NAME,
                 stand_in.RULES,
-                rabbitmq_url=self.rabbitmq.url(self.vhost),
+                rabbitmq_url=self.rabbitmq.url(self.outside),
                 ledger=ledger_path(self.folder, stand_in.NAME),
             )
             self.participants[stand_in.NAME] = await stack.enter_async_context(participant)
@@ -163,7 +172,7 @@ class Place:
 
 @asynccontextmanager
 async def place(
-    postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, *, template: str | None = None
+    postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, *, template: str | None = None, apart: bool = False
 ) -> AsyncIterator[Place]:
     """A database and a virtual host of its own on these servers, and all that belongs to it but the services.
 
@@ -172,11 +181,16 @@ async def place(
         rabbitmq: the broker.
         folder: for logs and ledgers.
         template: a database to begin with; None: an empty one.
+        apart: whether participants and clients are on a virtual host of their own: somebody else has to carry what is
+            said between them and the service.
     """
     name = f"faults-{uuid4().hex}"
     dsn = await asyncio.to_thread(postgres.create_database, name, template)
     await asyncio.to_thread(rabbitmq.create_vhost, name)
-    here = Place(postgres, rabbitmq, folder, dsn, name)
+    outside = f"{name}-outside" if apart else name
+    if apart:
+        await asyncio.to_thread(rabbitmq.create_vhost, outside)
+    here = Place(postgres, rabbitmq, folder, dsn, name, outside)
     async with AsyncExitStack() as stack:
         await here.open(stack)
         try:
