@@ -86,17 +86,22 @@ async def own_cancellation(work: Awaitable[_T]) -> _T:
     """Await, letting only a cancellation through that somebody asked this task for.
 
     A connection that dies makes aio-pika cancel whoever waits on it; nobody asked for that, and `except Exception`
-    does not see it. One that dies while it is being opened is told as the end of an iteration.
+    does not see it. One that dies while it is being opened is told as the end of an iteration, and one that was closed
+    without a reason as an error without a name.
 
     Raises:
-        BusAwayError: in place of such a stray cancellation, or end.
+        BusAwayError: in place of any of these.
     """
     try:
         return await work
-    except StopAsyncIteration as error:
-        raise BusAwayError("RabbitMQ hung up while the connection was being opened") from error
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
         raise BusAwayError("the connection to RabbitMQ was lost") from error
+    except StopAsyncIteration as error:
+        raise BusAwayError("RabbitMQ hung up while the connection was being opened") from error
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise BusAwayError("the connection to RabbitMQ was closed") from error
