@@ -76,6 +76,15 @@ class Place:
         """Place that many orders of the usual mix."""
         return await self.order([random.choice(MIX) for _ in range(count)], random)
 
+    async def ended(self, order_ids: Sequence[UUID], seconds: float = 60) -> None:
+        """Return when these sagas have come to their end."""
+
+        async def all_have() -> bool:
+            query = "SELECT 1 FROM order_sagas WHERE order_id = ANY($1) AND completed_at IS NOT NULL"
+            return len(await self.rows(query, list(order_ids))) == len(order_ids)
+
+        await until(all_have, seconds)
+
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """What the database says, asked directly."""
         connection = await asyncpg.connect(self.dsn.replace("+asyncpg", ""))
@@ -102,17 +111,22 @@ class Place:
 
     async def broken(self, expected_letters: Iterable[str] = ()) -> list[str]:
         """Every law that does not hold, now that all is quiet."""
-        self.heard += await self._firehose.drain()
+        await self.hear()
         ledgers, promised = self.folder, self.clients.promised
         return laws.broken(await laws.world(self.dsn, ledgers, self.heard, promised, expected_letters))
 
-    async def open(self, stack: AsyncExitStack) -> None:
+    async def hear(self, seconds: float = 120) -> None:
+        """Take what the firehose has heard so far."""
+        self.heard += await self._firehose.drain(seconds)
+
+    async def open(self, stack: AsyncExitStack, *, participants: bool = True) -> None:
         """Everything but the services."""
         for proxy in (self.database_proxy, self.bus_proxy):
             await proxy.listen()
             stack.push_async_callback(proxy.refuse)
         await self._firehose.open()
-        for stand_in in (inventory, billing):
+        stack.push_async_callback(self.clients.close)
+        for stand_in in (inventory, billing) if participants else ():
             participant = Participant(
                 stand_in.NAME,
                 stand_in.RULES,
@@ -120,12 +134,16 @@ class Place:
                 ledger=ledger_path(self.folder, stand_in.NAME),
             )
             self.participants[stand_in.NAME] = await stack.enter_async_context(participant)
-        stack.push_async_callback(self.clients.close)
 
 
 @asynccontextmanager
 async def place(
-    postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, *, template: str | None = None
+    postgres: PrivatePostgres,
+    rabbitmq: RabbitMQ,
+    folder: Path,
+    *,
+    template: str | None = None,
+    participants: bool = True,
 ) -> AsyncIterator[Place]:
     """A database and a virtual host of its own on these servers, and all that belongs to it but the services.
 
@@ -134,13 +152,14 @@ async def place(
         rabbitmq: the broker.
         folder: for logs and ledgers.
         template: a database to begin with; None: an empty one.
+        participants: whether they run, in this process; otherwise the caller has some.
     """
     name = f"faults-{uuid4().hex}"
     dsn = await asyncio.to_thread(postgres.create_database, name, template)
     await asyncio.to_thread(rabbitmq.create_vhost, name)
     here = Place(postgres, rabbitmq, folder, dsn, name)
     async with AsyncExitStack() as stack:
-        await here.open(stack)
+        await here.open(stack, participants=participants)
         try:
             yield here
         finally:

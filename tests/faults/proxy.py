@@ -21,6 +21,8 @@ class Proxy:
         self.port = free_port()
         self.attempts = 0
         """Connections that somebody tried to open, those that were refused by `drop_new` included."""
+        self.held = 0
+        """Pieces of what somebody said that wait to be let through."""
         self._target = target
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -77,16 +79,23 @@ class Proxy:
             return
         self._open |= {writer, far_writer}
         try:
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            # a loop that ends cancels those that are still open
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
             self._open -= {writer, far_writer}
             for one in (writer, far_writer):
                 one.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        # RuntimeError: what uvloop says of a connection that was aborted meanwhile
+        with suppress(OSError, RuntimeError):
             while chunk := await reader.read(_CHUNK):
-                await self._flowing.wait()
+                self.held += 1
+                try:
+                    await self._flowing.wait()
+                finally:
+                    self.held -= 1
                 writer.write(chunk)
                 await writer.drain()
             writer.write_eof()
