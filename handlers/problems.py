@@ -168,7 +168,9 @@ def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
 def _methods(app: FastAPI, path: str) -> list[str]:
     """What a path can be asked, by all of its routes: the router itself names the methods of the first one only."""
     routes = iter_route_contexts(app.routes)
-    return sorted({m for one in routes if one.path and compile_path(one.path)[0].match(path) for m in one.methods or ()})
+    return sorted(
+        {m for one in routes if one.path and compile_path(one.path)[0].match(path) for m in one.methods or ()}
+    )
 
 
 _PLAIN = {404: "There is nothing at this path.", 405: "This path does not know this method; see Allow."}

@@ -26,6 +26,7 @@ from saga.bus import BUS_ERRORS, QUEUE_ARGUMENTS, Bus
 from saga.errors import BusAwayError, RefusedError, UnknownTableError
 from saga.failpoints import reach
 from saga.outbox import EXCHANGE
+from saga.supervise import own_cancellation
 
 if TYPE_CHECKING:
     from faststream.rabbit.schemas.queue import QuorumQueueArgs
@@ -155,7 +156,7 @@ class Settlement(BaseMiddleware):
 
     async def _give_back(self, message: IncomingMessage) -> None:
         await asyncio.sleep(_PAUSE)
-        await message.nack(requeue=True)
+        await own_cancellation(message.nack(requeue=True))
         Acks.of(message).settled(message)
 
 

@@ -86,11 +86,12 @@ async def own_cancellation(work: Awaitable[_T]) -> _T:
     """Await, letting a cancellation through if, and only if, somebody asked this task for it.
 
     A connection that dies makes aio-pika cancel whoever waits on it; nobody asked for that, and `except Exception`
-    does not see it. One that dies while it is being opened is told as the end of an iteration; and one that is being
-    opened takes a cancellation that was asked for as its own failure.
+    does not see it. One that dies while it is being opened is told as the end of an iteration, one that was closed without
+    a reason as an error without a name; and one that is being opened takes a cancellation that was asked for as its own
+    failure.
 
     Raises:
-        BusAwayError: in place of such a stray cancellation, or end.
+        BusAwayError: in place of any of these.
     """
     task = asyncio.current_task()
     try:
@@ -102,6 +103,6 @@ async def own_cancellation(work: Awaitable[_T]) -> _T:
     except Exception as error:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError from error
-        if isinstance(error, StopAsyncIteration):
-            raise BusAwayError("RabbitMQ hung up while the connection was being opened") from error
+        if type(error) is Exception or isinstance(error, StopAsyncIteration):
+            raise BusAwayError("the connection to RabbitMQ was closed") from error
         raise

@@ -10,7 +10,6 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-
 from pamqp import encode
 from pamqp.commands import Basic
 
@@ -44,7 +43,9 @@ def _deep(depth: int) -> bytes:
 
 
 def _odd_text(random: Random) -> str:
-    return random.choice(("", " ", "x" * 255, "é" * 127, "\x00", "a\nb", "\u2028", "None", "5b1f7f0e", "{}", "'; --", "\x1b[2J"))
+    return random.choice(
+        ("", " ", "x" * 255, "é" * 127, "\x00", "a\nb", "\u2028", "None", "5b1f7f0e", "{}", "'; --", "\x1b[2J")
+    )
 
 
 def _odd_value(random: Random) -> Any:
@@ -75,7 +76,9 @@ def plain(_: Random) -> Properties:
 def odd(random: Random) -> Properties:
     """Values that AMQP allows, and nobody expects."""
     properties = Properties(headers=_headers(random))
-    for name in random.sample(("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id"), 3):
+    for name in random.sample(
+        ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id"), 3
+    ):
         setattr(properties, name, _odd_text(random))
     properties.reply_to = random.choice((None, "order-service.CreateOrder", "no such queue", "é"))
     properties.content_type = random.choice((properties.content_type, "text/plain", "application/json; charset=utf-16"))
@@ -95,7 +98,9 @@ def wild(random: Random) -> Properties:
         lambda: setattr(properties, "headers", _table(_short(b"sent-at") + b"T" + instant)),
         lambda: setattr(properties, "headers", _table(_short(_NOT_UTF8) + b"V")),
         lambda: setattr(properties, "headers", _deep(3_000)),
-        lambda: setattr(properties, random.choice(("message_id", "type", "app_id", "correlation_id")), _short(_NOT_UTF8)),
+        lambda: setattr(
+            properties, random.choice(("message_id", "type", "app_id", "correlation_id")), _short(_NOT_UTF8)
+        ),
     )
     random.choice(spoil)()
     if isinstance(properties.headers, dict):
@@ -103,7 +108,11 @@ def wild(random: Random) -> Properties:
     return properties
 
 
-ENVELOPES: dict[str, tuple[Callable[[Random], Properties], int]] = {"plain": (plain, 10), "odd": (odd, 9), "wild": (wild, 1)}
+ENVELOPES: dict[str, tuple[Callable[[Random], Properties], int]] = {
+    "plain": (plain, 10),
+    "odd": (odd, 9),
+    "wild": (wild, 1),
+}
 """By name: how, and how often among all."""
 
 

@@ -106,9 +106,13 @@ class Middle:
         else:
             carry()
 
-    def _send(self, message: AbstractIncomingMessage, body: bytes, key: str, far: AbstractExchange) -> "asyncio.Task[None]":
+    def _send(
+        self, message: AbstractIncomingMessage, body: bytes, key: str, far: AbstractExchange
+    ) -> "asyncio.Task[None]":
         wait = self.random.uniform(0, self.habits.spread)
-        copy = aio_pika.Message(body, headers=message.headers, content_type="application/json", message_id=message.message_id)
+        copy = aio_pika.Message(
+            body, headers=message.headers, content_type="application/json", message_id=message.message_id
+        )
 
         async def send() -> None:
             await asyncio.sleep(wait)
@@ -163,9 +167,7 @@ async def _exchange(stack: AsyncExitStack, url: str) -> AbstractExchange:
     return await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
 
 
-async def _carry(
-    stack: AsyncExitStack, url: str, keys: tuple[str, ...], far: AbstractExchange, middle: Middle
-) -> None:
+async def _carry(stack: AsyncExitStack, url: str, keys: tuple[str, ...], far: AbstractExchange, middle: Middle) -> None:
     connection = await stack.enter_async_context(await aio_pika.connect(url))
     channel = await connection.channel()
     await channel.set_qos(prefetch_count=500)

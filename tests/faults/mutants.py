@@ -121,7 +121,9 @@ def _around(raw: bytes, random: Random) -> bytes:
 
 def _many(raw: bytes, random: Random) -> bytes:
     """A list for an object, or several objects."""
-    form = random.choice((b"[%b]", b"[%b,%b]", b"%b%b", b"%b\n%b", b'{"a":%b}', b'"%b"', b"", b" ", b"null", b"7", b"[]"))
+    form = random.choice(
+        (b"[%b]", b"[%b,%b]", b"%b%b", b"%b\n%b", b'{"a":%b}', b'"%b"', b"", b" ", b"null", b"7", b"[]")
+    )
     return form.replace(b"%b", raw)
 
 

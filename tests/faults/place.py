@@ -97,6 +97,15 @@ class Place:
             done.set()
             await placing
 
+    async def ended(self, order_ids: Sequence[UUID], seconds: float = 60) -> None:
+        """Return when these sagas have come to their end."""
+
+        async def all_have() -> bool:
+            query = "SELECT 1 FROM order_sagas WHERE order_id = ANY($1) AND completed_at IS NOT NULL"
+            return len(await self.rows(query, list(order_ids))) == len(order_ids)
+
+        await until(all_have, seconds)
+
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """What the database says, asked directly."""
         connection = await asyncpg.connect(self.dsn.replace("+asyncpg", ""))
@@ -148,18 +157,19 @@ class Place:
         heard, ledgers, promised = await self.hear(), self.folder, self.clients.promised
         return await laws.world(self.dsn, ledgers, heard, promised, expected_letters)
 
-    async def hear(self) -> list[Heard]:
+    async def hear(self, seconds: float = 120) -> list[Heard]:
         """All that anybody has published so far."""
-        self.heard += await self._firehose.drain()
+        self.heard += await self._firehose.drain(seconds)
         return self.heard
 
-    async def open(self, stack: AsyncExitStack) -> None:
+    async def open(self, stack: AsyncExitStack, *, participants: bool = True) -> None:
         """Everything but the services."""
         for proxy in (self.database_proxy, self.bus_proxy):
             await proxy.listen()
             stack.push_async_callback(proxy.refuse)
         await self._firehose.open()
-        for stand_in in (inventory, billing):
+        stack.push_async_callback(self.clients.close)
+        for stand_in in (inventory, billing) if participants else ():
             participant = Participant(
                 stand_in.NAME,
                 stand_in.RULES,
@@ -167,12 +177,17 @@ class Place:
                 ledger=ledger_path(self.folder, stand_in.NAME),
             )
             self.participants[stand_in.NAME] = await stack.enter_async_context(participant)
-        stack.push_async_callback(self.clients.close)
 
 
 @asynccontextmanager
 async def place(
-    postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, *, template: str | None = None, apart: bool = False
+    postgres: PrivatePostgres,
+    rabbitmq: RabbitMQ,
+    folder: Path,
+    *,
+    template: str | None = None,
+    apart: bool = False,
+    participants: bool = True,
 ) -> AsyncIterator[Place]:
     """A database and a virtual host of its own on these servers, and all that belongs to it but the services.
 
@@ -183,6 +198,7 @@ async def place(
         template: a database to begin with; None: an empty one.
         apart: whether participants and clients are on a virtual host of their own: somebody else has to carry what is
             said between them and the service.
+        participants: whether they run, in this process; otherwise the caller has some.
     """
     name = f"faults-{uuid4().hex}"
     dsn = await asyncio.to_thread(postgres.create_database, name, template)
@@ -192,7 +208,7 @@ async def place(
         await asyncio.to_thread(rabbitmq.create_vhost, outside)
     here = Place(postgres, rabbitmq, folder, dsn, name, outside)
     async with AsyncExitStack() as stack:
-        await here.open(stack)
+        await here.open(stack, participants=participants)
         try:
             yield here
         finally:

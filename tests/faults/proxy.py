@@ -9,6 +9,8 @@ from typing import Self
 from local.host import LOOPBACK, free_port
 
 _CHUNK = 65_536
+_CLOSED = (OSError, RuntimeError)
+"""What is said of a connection that was aborted meanwhile; the latter by uvloop."""
 
 
 @dataclass(eq=False, slots=True)
@@ -38,6 +40,8 @@ class Proxy:
         self.port = free_port()
         self.attempts = 0
         """Connections that somebody tried to open, those that were refused by `drop_new` included."""
+        self.held = 0
+        """Pieces of what somebody said that wait to be let through."""
         self._target = target
         self._server: asyncio.Server | None = None
         self._open: set[_Link] = set()
@@ -112,15 +116,24 @@ class Proxy:
         link = _Link(writer, far_writer)
         self._open.add(link)
         try:
-            await asyncio.gather(self._there(link, reader), self._back(link, far_reader))
+            # a loop that ends cancels those that are still open
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(self._there(link, reader), self._back(link, far_reader))
         finally:
             self._open.discard(link)
             link.cut()
 
+    async def _let_through(self) -> None:
+        self.held += 1
+        try:
+            await self._flowing.wait()
+        finally:
+            self.held -= 1
+
     async def _there(self, link: _Link, reader: asyncio.StreamReader) -> None:
-        with suppress(OSError):
+        with suppress(*_CLOSED):
             while chunk := await reader.read(_CHUNK):
-                await self._flowing.wait()
+                await self._let_through()
                 if link.mute:
                     continue
                 if self._forbidden and self._forbidden in chunk:
@@ -134,9 +147,9 @@ class Proxy:
             link.far.write_eof()
 
     async def _back(self, link: _Link, reader: asyncio.StreamReader) -> None:
-        with suppress(OSError):
+        with suppress(*_CLOSED):
             while chunk := await reader.read(_CHUNK):
-                await self._flowing.wait()
+                await self._let_through()
                 if link.mute:
                     continue
                 if link.doomed:

@@ -18,7 +18,6 @@ import pytest
 from local.broker import RabbitMQ
 from local.postgres import PrivatePostgres
 from local.rule import Behaviour
-from tests.faults import laws
 from tests.faults.clients import MIX, Kind
 from tests.faults.laws import Promise
 from tests.faults.metrics import metrics
@@ -57,8 +56,8 @@ async def test_fifty_copies_of_each_answer_and_its_deadline_make_one_move(crowd:
         await crowd.order(MIX * 2, Random(SEED))
         await _carried(crowd, middle)
     assert middle.carried >= len(MIX * 2) * 3 * 50
-    expired = await crowd.rows("SELECT 1 FROM order_sagas WHERE history @> '[{\"status\": \"TimedOut\"}]'")
-    answered = await crowd.rows("SELECT 1 FROM order_sagas WHERE NOT history @> '[{\"status\": \"TimedOut\"}]'")
+    expired = await crowd.rows('SELECT 1 FROM order_sagas WHERE history @> \'[{"status": "TimedOut"}]\'')
+    answered = await crowd.rows('SELECT 1 FROM order_sagas WHERE NOT history @> \'[{"status": "TimedOut"}]\'')
     # the race was one: at times the deadline was first, at times the answer
     print(f"{len(expired)} sagas with a deadline that was first, {len(answered)} without")
     assert expired

@@ -7,7 +7,6 @@ the ledgers have to show what the participants really did upon it. A person is t
 left open: of all but a payment that turned up late, since that was refunded.
 """
 
-import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,13 +17,11 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from local import ledger
 from local.billing import LIMIT
 from local.broker import RabbitMQ
 from local.inventory import STOCK
 from local.ledger import Record, Tally
 from local.postgres import PrivatePostgres
-from local.stand_in import ledger_path
 from models.states import Command, OrderStatus
 from tests.faults import laws
 from tests.faults.laws import Promise, World
@@ -66,7 +63,11 @@ async def test_duplicates_disorder_and_lies_change_nothing_but_what_the_first_an
     # no law is broken, but that a lie about what was done makes the ledger differ from the order's end
     for order_id in believed:
         found.promised[order_id] = _without_end(found.promised[order_id])
-    broken = [line for line in laws.broken(found) if not any(str(one) in line and line.startswith(("I3", "I4")) for one in believed)]
+    broken = [
+        line
+        for line in laws.broken(found)
+        if not any(str(one) in line and line.startswith(("I3", "I4")) for one in believed)
+    ]
     assert broken == []
     log = here.service.log.read_text()
     assert [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line] == []

@@ -32,7 +32,9 @@ async def test_what_was_consumed_is_accounted_for_to_the_last_message(here: Plac
     print(f"POISON_SEED={SEED}")
     service = await here.start_service()
     mutants, orders = Mutants(SEED), [str(one) for one in await here.order([Kind.HAPPY, Kind.DECLINED], Random(SEED))]
-    messages = [(one.key, _about(one.body, orders, mutants.random)) for one in (mutants.next() for _ in range(MESSAGES))]
+    messages = [
+        (one.key, _about(one.body, orders, mutants.random)) for one in (mutants.next() for _ in range(MESSAGES))
+    ]
     async with await aio_pika.connect(here.clients.amqp) as connection:
         channel = await (await connection.channel()).get_underlay_channel()
         for first in range(0, MESSAGES, TOGETHER):
@@ -78,7 +80,9 @@ async def test_what_was_consumed_is_accounted_for_to_the_last_message(here: Plac
     by_reason = Counter[str]()
     for letter in letters:
         by_reason[letter["reason"]] += letter["count"]
-    counters = {dict(labels)["reason"]: int(count) for labels, count in counted["order_service_dead_letters_total"].items()}
+    counters = {
+        dict(labels)["reason"]: int(count) for labels, count in counted["order_service_dead_letters_total"].items()
+    }
     assert counters == by_reason
     assert consumed.total() >= MESSAGES
 

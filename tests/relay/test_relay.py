@@ -186,15 +186,16 @@ async def test_a_bus_whose_declarations_failed_starts_again(
     await bus.close()
 
 
-async def test_a_broker_that_hangs_up_while_it_is_connected_to_is_one_that_is_away(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("told", [StopAsyncIteration, Exception, asyncio.CancelledError])
+async def test_however_aiormq_tells_that_the_broker_hung_up_it_is_away(
+    told: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang_up(*_: object, **__: object) -> None:
-        # the very error of aiormq
-        raise StopAsyncIteration
+        raise told
 
     monkeypatch.setattr("aio_pika.connect", hang_up)
     bus, first = Bus("amqp://nowhere.invalid/"), envelope()
-    assert list(await bus.publish([first])) == [first.id]
+    failures = await bus.publish([first])
+    assert failures[first.id].startswith("BusAwayError: ")
     await bus.keep_open()
     assert not bus.connected
