@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 WORKERS ?= 1
 
-.PHONY: run test lint bench prove crash lock contract clean
+.PHONY: run test lint bench prove crash soak lock contract clean
 
 run: $(INSTALLED)  ## the whole system on this machine: PostgreSQL, RabbitMQ, the service, stand-in participants
 	@$(BIN)/python -m local
@@ -22,6 +22,9 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)  ## sagas per second and CPU per saga, beside the transport floor
 	@$(BIN)/python -m benchmarks
+
+soak: $(INSTALLED)  ## half an hour of load while everything breaks; `make test` has two minutes of it
+	@$(BIN)/python -m tests.faults.soak $(SOAK)
 
 prove: $(INSTALLED)  ## search the whole table for what must never happen: long; `make test` has the short version
 	@$(BIN)/python -m tests.proof

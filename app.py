@@ -22,6 +22,7 @@ from handlers.replies import participant_replies
 from handlers.subscribing import settlement
 from handlers.watching import Watch
 from saga import failpoints
+from saga.amqp_reading import read_whatever_comes
 from saga.bus import Bus
 from saga.consuming import Consumers
 from saga.database import connect, sessions, statements
@@ -59,6 +60,7 @@ class Service(AsgiFastStream):
 def compose(settings: Settings) -> Service:
     """Make the service. Nothing is connected, opened or started before it runs."""
     failpoints.arm(settings.test_failpoint)
+    read_whatever_comes()
     database = connect(settings.database_dsn, connections=3, name="order-service")
     # a deletion that a power cut undoes is a message published twice, which the contract allows: not worth a wait
     outbox = connect(settings.database_dsn, connections=1, name="order-service relay", synchronous_commit="off")
@@ -68,7 +70,7 @@ def compose(settings: Settings) -> Service:
     relay = Relay(statements(outbox), bus)
     engine = Engine(sessions(database), settings.policy, relay.hand_over)
 
-    timers = Timers(statements(database), engine)
+    timers = Timers(statements(database), engine, settings.policy.reask)
 
     consumers = Consumers(
         settings.amqp_dsn,
@@ -115,7 +117,7 @@ def compose(settings: Settings) -> Service:
         engine,
         statements(reading),
         settings.policy,
-        unready=lambda: unready(reading, bus, consumers),
+        unready=lambda: unready(reading, engine, bus, consumers),
         asyncapi=lambda: contract.to_specification().to_jsonable(),
         watch=watch,
         more=[

@@ -13,6 +13,7 @@ from aio_pika import IncomingMessage
 
 from saga.bus import BUS_ERRORS
 from saga.failpoints import reach
+from saga.supervise import own_cancellation
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +61,9 @@ class Acks:
             reach("message.acking")
             try:
                 if together:
-                    await together[-1].ack(multiple=True)
+                    await own_cancellation(together[-1].ack(multiple=True))
                 for message in ready[len(together) :]:
-                    await message.ack()
+                    await own_cancellation(message.ack())
             except BUS_ERRORS as error:
                 log.debug("the channel is gone, its messages come again: %s", error)
             reach("message.acked")

@@ -8,18 +8,18 @@ from pydantic import Field
 
 from handlers.finding import BulkRetry
 from handlers.ordering import ACCEPT_SECONDS
-from handlers.paging import cursor, place
+from handlers.paging import BULK_SECONDS, cursor, place
 from models.messages import Wire
 from saga.cells import Signal
 from saga.database import Sessions
 from saga.decide import decide
 from saga.engine import Engine
+from saga.errors import UnknownTableError
 from saga.listing import list_sagas
+from saga.outlook import require_known
 from saga.store import Stored
 from saga.values import Event, Outcome, Policy
 
-BULK_SECONDS = 25.0
-"""As long as one request works; what is left over is what `next` is for."""
 _UNKNOWN = "not committed in time; it may have been asked again, or not: look at it"
 
 BulkOutcome = Outcome | Literal["would-retry", "unknown"]
@@ -59,7 +59,7 @@ async def ask_all_again(engine: Engine, sessions: Sessions, policy: Policy, body
         if max(turn, clock()) - start > BULK_SECONDS:
             break
         await asyncio.sleep(turn - clock())
-        items.append(await _ask(engine, stored, actor))
+        items.append(await _ask(engine, retry_of(stored.saga.order_id, actor, body.reason), stored))
         if items[-1].outcome == "unknown":
             break
     done = found[len(items) - 1] if items else None
@@ -74,18 +74,24 @@ def retry_of(order_id: UUID, actor: str, reason: str | None = None) -> Event:
 
 def _would(stored: Stored, actor: str, policy: Policy) -> BulkItem:
     saga = stored.saga
+    try:
+        require_known(saga)
+    except UnknownTableError as error:
+        return _item(stored, Outcome.REFUSED, str(error))
     decision = decide(saga, retry_of(saga.order_id, actor), saga.updated_at, policy)
     if decision.outcome is not Outcome.APPLIED:
         return _item(stored, decision.outcome, decision.why)
     return _item(stored, "would-retry", f"send {saga.position.open_command} again, attempt {decision.saga.attempt}")
 
 
-async def _ask(engine: Engine, stored: Stored, actor: str) -> BulkItem:
+async def _ask(engine: Engine, event: Event, stored: Stored) -> BulkItem:
     try:
         async with asyncio.timeout(ACCEPT_SECONDS):
-            decision = await engine.advance(retry_of(stored.saga.order_id, actor))
+            decision = await engine.advance(event)
     except TimeoutError:
         return _item(stored, "unknown", _UNKNOWN)
+    except UnknownTableError as error:
+        return _item(stored, Outcome.REFUSED, str(error))
     return _item(stored, decision.outcome, decision.why)
 
 

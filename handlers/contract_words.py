@@ -78,8 +78,8 @@ CORRELATION: dict[str, dict[str, str]] = {
 
 _SAGA_ID = UUID("0f8b6a52-4f0c-4d57-9a53-6c1f3f2b7d10")
 _LAPTOP = Item(
-    product_id=UUID("5b1f7f0e-9a3e-4c40-8d1f-0f6f2a6e0c11"),
-    product_name="Laptop",
+    productId=UUID("5b1f7f0e-9a3e-4c40-8d1f-0f6f2a6e0c11"),
+    productName="Laptop",
     quantity=1,
     price=Decimal("1299.99"),
 )
@@ -148,4 +148,5 @@ def properties(routing_key: str) -> dict[str, Any]:
 
 def _payload(model: type[Wire], facts: dict[str, Any]) -> dict[str, Any]:
     known = {name: value for name, value in facts.items() if name in model.model_fields}
-    return model(**known).model_dump(mode="json", by_alias=True, exclude_none=True)
+    payload = model.model_validate(known, by_name=True)
+    return payload.model_dump(mode="json", by_alias=True, exclude_none=True)

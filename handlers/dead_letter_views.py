@@ -78,16 +78,15 @@ class RedriveView(Wire):
 
 
 class RedrivePage(Wire):
-    """What became of each of the letters, the newest arrival first."""
+    """What became of each of the letters, the newest arrival first.
+
+    One whose outcome is `bus_away` or `busy` ends the page, and is the first of the next one.
+    """
 
     items: list[RedriveView]
-    next: str | None = Field(description="Give it as `after` to go on with the letters behind these; null at the end.")
-
-
-class RedriveBody(Wire):
-    """How to redrive many."""
-
-    dry_run: bool = Field(default=False, strict=True, description="Only tell what would become of each.")
+    next: str | None = Field(
+        description="Give it as `after`, with the same filters, to go on with what is left; null when all are done."
+    )
 
 
 def letter_view(letter: Letter, known: Safety) -> DeadLetterView:

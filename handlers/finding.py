@@ -4,18 +4,19 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 
 from handlers.views import SagaView
-from models.messages import Wire
+from models.messages import Text, Wire
 from models.states import CurrentStep, SagaStatus
 from saga.listing import Filter
 
 MAX_FOUND = 100
 
 _OlderThan = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-_Limit = Annotated[int, Field(ge=1, le=MAX_FOUND, description="How many at most.")]
-_After = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{32}$", description="The `next` of the page before; opaque.")]
+AtMost = Annotated[int, Field(ge=1, le=MAX_FOUND, description="How many at most.")]
+_Reason = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"\S")]
+AfterThat = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{32}$", description="The `next` of the page before; opaque.")]
 
 
 class Wanted(Wire):
@@ -36,8 +37,8 @@ class Wanted(Wire):
 class SagaQuery(Wanted):
     """What the list is asked for."""
 
-    limit: _Limit = 20
-    after: _After | None = None
+    limit: AtMost = 20
+    after: AfterThat | None = None
 
 
 class BulkRetry(Wanted):
@@ -45,9 +46,10 @@ class BulkRetry(Wanted):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: _Limit = MAX_FOUND
-    after: _After | None = None
+    limit: AtMost = MAX_FOUND
+    after: AfterThat | None = None
     dry_run: Annotated[bool, Field(strict=True)] = Field(default=True, description="Only tell what would be done.")
+    reason: _Reason | None = Field(default=None, description="Shown in the history of each saga that is asked again.")
     rate_per_second: float = Field(default=10, ge=0.1, le=1000, description="How many are asked a second, at most.")
 
 

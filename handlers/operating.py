@@ -29,13 +29,18 @@ from saga.database import Sessions
 from saga.engine import Engine
 from saga.errors import UnknownOrderError
 from saga.listing import list_sagas
-from saga.values import Entry, Event, Outcome, Policy, Saga, message_id
+from saga.outlook import require_known
+from saga.values import Event, Outcome, Policy, Saga, message_id
 
 _Reason = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"\S")]
 _SAYS_WHY = "Shown in the saga's history."
 _REFUSED: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "The saga has no such move where it stands; `detail` says why."}
 }
+_SAID_BEFORE = (
+    "Nothing was changed: you said just this before, of {}, and now {} is open. If that is meant: name the `step`, or"
+    " give another reason."
+)
 _BODY = (400, 413, 415, 422, 503)
 _ACTION: dict[str, Any] = {
     "response_model": SagaView,
@@ -137,7 +142,8 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
     async def resolve(order_id: UUID, body: Verdict, actor: Actor) -> Response:
         """Say what really happened to the open command; the saga goes on as if its participant had said so.
 
-        Where the saga has ended, this closes its incident. The same verdict again changes nothing.
+        Where the saga has ended, this closes its incident. The same verdict again changes nothing; where something else
+        is open since, it is refused until it names the `step`.
         """
         stored = await _find(sessions, order_id)
         event = _verdict(stored.saga, body, actor)
@@ -157,6 +163,7 @@ async def _find(sessions: Sessions, order_id: UUID) -> store.Stored:
         stored = await store.find_saga(session, order_id)
     if stored is None:
         raise UnknownOrderError(order_id)
+    require_known(stored.saga)
     return stored
 
 
@@ -169,7 +176,7 @@ def _verdict(saga: Saga, body: Verdict, actor: str) -> Event | None:
     """What a verdict tells the saga; None where it was given before, and must not count for the next command.
 
     Raises:
-        ProblemError: another command is open than the one that is meant.
+        ProblemError: another command is open than the one that is meant, or it is not sure which one is.
     """
     signal = Signal.OPERATOR_SUCCEEDED if body.outcome == "succeeded" else Signal.OPERATOR_FAILED
     open_, given = saga.position.open_command, [e for e in saga.history if e["status"] == EntryStatus.RESOLVED]
@@ -177,13 +184,12 @@ def _verdict(saga: Saga, body: Verdict, actor: str) -> Event | None:
         if any((entry["step"], entry["event"]) == (body.step, signal) for entry in given):
             return None
         raise ProblemError(409, "refused", f"Nothing was changed: {body.step} is not open, {open_ or 'no command'} is.")
-    newest = saga.history[-1] if given and given[-1] is saga.history[-1] else None
-    if not body.step and newest and _same(newest, signal, actor, body.reason):
-        return None
-    cause = message_id(saga.id, open_) if open_ else None
+    told = (signal, actor, body.reason)
+    same = [entry for entry in given if (entry["event"], entry.get("actor"), entry.get("words")) == told]
+    if not body.step and same:
+        if same[-1] is saga.history[-1] or not (open_ or saga.incident):
+            return None
+        raise ProblemError(409, "refused", _SAID_BEFORE.format(same[-1]["step"], open_ or "an incident"))
+    # what is open may be another command by the time that this is committed
+    cause = message_id(saga.id, open_) if open_ else saga.id
     return Event(signal, saga.order_id, causation_id=cause, words=body.reason, actor=actor)
-
-
-def _same(entry: Entry, signal: Signal, actor: str, reason: str) -> bool:
-    told = (entry["event"], entry.get("actor")) == (signal, actor)
-    return told and entry["message"].endswith(f": {reason}")

@@ -1,7 +1,8 @@
 """Who may operate: until access control is built, whoever is on this machine.
 
-The address is the one that the connection comes from, as the server has it; no header of the client's can change it. A
-proxy on this machine makes everybody local: let it not pass on these paths.
+The address is the one that the server gives. uvicorn takes it from `X-Forwarded-For` where FORWARDED_ALLOW_IPS lets it,
+so that anybody could be anywhere: a request that says it came through a proxy is refused, whoever sends it. A proxy on
+this machine that says nothing of the kind makes everybody local: let it not pass on these paths.
 """
 
 import re
@@ -21,6 +22,8 @@ OperatorName = Annotated[
         examples=["ann"],
     ),
 ]
+_OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+"""What proxies write, and clients can."""
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
 
 FORBIDDEN: dict[int | str, dict[str, Any]] = {
@@ -33,9 +36,17 @@ def operator(request: Request, x_operator: OperatorName = None) -> str:
     """The actor's name for the history: `operator@127.0.0.1`, or `operator@127.0.0.1 (ann)`.
 
     Raises:
-        ProblemError: 403, the client is on another machine, or a page from elsewhere asks through its browser.
+        ProblemError: 403, the client is on another machine or behind a proxy, or a page from elsewhere asks through its
+            browser.
         InvalidError: the name is none.
     """
+    if told := [header for header in _OF_PROXIES if header in request.headers]:
+        raise ProblemError(
+            403,
+            "forbidden",
+            "Operator actions are only for clients on the service's own machine, and this request says that it came "
+            f"through a proxy ({', '.join(told)}). Ask the service itself, without a proxy in between.",
+        )
     host = request.client.host if request.client else ""
     if not _is_loopback(host):
         raise ProblemError(

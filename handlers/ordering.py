@@ -19,6 +19,7 @@ from saga.database import Sessions
 from saga.engine import Accepted, Engine, OrderRequest
 from saga.errors import DifferentContentError, UnknownOrderError
 from saga.failpoints import reach
+from saga.outlook import require_known
 from saga.values import Policy
 
 ACCEPT_SECONDS = 5.0
@@ -147,6 +148,7 @@ async def _read_saga(sessions: Sessions, order_id: UUID, policy: Policy) -> Show
         stored = await store.find_saga(session, order_id)
     if stored is None:
         raise UnknownOrderError(order_id)
+    require_known(stored.saga)
     return Shown(saga_view(stored, policy), stored.saga.updated_at, final=stored.saga.completed_at is not None)
 
 

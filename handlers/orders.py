@@ -28,7 +28,12 @@ def order_requests(broker: RabbitBroker, engine: Engine) -> None:
         )
 
     async def cancel_order(request: CancelOrder) -> None:
-        await engine.advance(Event(Signal.CANCEL, request.order_id, event_id=request.event_id, words=request.reason))
+        await engine.advance(cancellation(request))
 
     subscribe(broker, "domain.order.CreateOrder", CreateOrder, create_order)
     subscribe(broker, "domain.order.CancelOrder", CancelOrder, cancel_order)
+
+
+def cancellation(request: CancelOrder) -> Event:
+    """What a request to cancel means to the saga."""
+    return Event(Signal.CANCEL, request.order_id, event_id=request.event_id, words=request.reason)

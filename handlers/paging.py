@@ -10,6 +10,9 @@ from fastapi import Query
 
 from handlers.problems import FieldError, InvalidError
 
+BULK_SECONDS = 25.0
+"""As long as a request that works on many goes on; what is left over is what `next` is for."""
+
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
 After = Annotated[
     str | None, Query(pattern="^[A-Za-z0-9_-]{32}$", description="The `next` of the page before; opaque.")

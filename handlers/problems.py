@@ -8,10 +8,19 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import compile_path
 
-from saga.errors import DATABASE_ERRORS, DatabaseFault, RefusedByDatabaseError, RefusedError, classify
+from saga.errors import (
+    DATABASE_ERRORS,
+    DatabaseFault,
+    RefusedByDatabaseError,
+    RefusedError,
+    UnknownTableError,
+    classify,
+)
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +30,7 @@ RETRY_AFTER_SECONDS = 2
 """What a client is asked to wait while the database is away."""
 _MAX_ERRORS = 100
 """As many fields are named; whoever has more of them wrong learns of the rest the next time."""
-_STATUS = {"unreadable": 400, "unknown_order": 404, "too_large": 413}
+_STATUS = {"unreadable": 400, "unknown_order": 404, "too_large": 413, "unknown_table": 503}
 """By the reason of a refused input; all others are 422."""
 
 
@@ -72,9 +81,10 @@ class InvalidError(ProblemError):
         super().__init__(422, "invalid", detail + more, errors=named)
 
 
-def refused(error: RefusedError) -> ProblemError:
-    """How an input that cannot be handled is answered."""
-    return ProblemError(_STATUS.get(error.reason, 422), error.reason, str(error))
+def refused(error: RefusedError | UnknownTableError) -> ProblemError:
+    """How an input that cannot be handled is answered, or not by this release."""
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, UnknownTableError) else None
+    return ProblemError(_STATUS.get(error.reason, 422), error.reason, str(error), headers)
 
 
 def away(detail: str) -> ProblemError:
@@ -101,15 +111,18 @@ def answer_problems(app: FastAPI) -> None:
     async def problem(_: Request, error: ProblemError) -> Response:
         return answer(error)
 
-    async def plain(_: Request, error: StarletteHTTPException) -> Response:
+    async def plain(request: Request, error: StarletteHTTPException) -> Response:
         reason = HTTPStatus(error.status_code).name.lower()
         detail = _PLAIN.get(error.status_code, error.detail)
-        return answer(ProblemError(error.status_code, reason, detail, error.headers))
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods(app, request.scope["path"]))
+        return answer(ProblemError(error.status_code, reason, detail, headers))
 
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         return answer(InvalidError([_field_error(one) for one in error.errors()]))
 
-    async def refusal(_: Request, error: RefusedError) -> Response:
+    async def refusal(_: Request, error: RefusedError | UnknownTableError) -> Response:
         return answer(refused(error))
 
     async def database(_: Request, error: Exception) -> Response:
@@ -130,6 +143,7 @@ def answer_problems(app: FastAPI) -> None:
         StarletteHTTPException: plain,
         RequestValidationError: invalid,
         RefusedError: refusal,
+        UnknownTableError: refusal,
         **dict.fromkeys(DATABASE_ERRORS, database),
         Exception: mistake,
     }
@@ -151,6 +165,14 @@ def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """What a path can be asked, by all of its routes: the router itself names the methods of the first one only."""
+    routes = iter_route_contexts(app.routes)
+    return sorted(
+        {m for one in routes if one.path and compile_path(one.path)[0].match(path) for m in one.methods or ()}
+    )
+
+
 _PLAIN = {404: "There is nothing at this path.", 405: "This path does not know this method; see Allow."}
 _DESCRIPTIONS = {
     400: "The body cannot be read: not UTF-8, not JSON, a repeated key, NaN.",
@@ -158,7 +180,7 @@ _DESCRIPTIONS = {
     413: "The body is over 1 MiB.",
     415: "The body must be `application/json`.",
     422: "The request is not what this contract asks for; `errors` names each field.",
-    503: "The database is away. Try again after `Retry-After` seconds.",
+    503: "The database is away, or another release has to do it. Try again after `Retry-After` seconds.",
 }
 
 

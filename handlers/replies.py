@@ -27,5 +27,6 @@ def event_of(reply: Reply) -> Event:
         event_id=reply.event_id,
         causation_id=reply.causation_id,
         retryable=isinstance(reply, Failure) and reply.retryable,
+        saga_id=reply.saga_id,
         words=": ".join(filter(None, (reply.message, reply.reason))) or None,
     )

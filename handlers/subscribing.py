@@ -1,7 +1,9 @@
 """How a message from the bus is taken in: the queue it waits in, its decoding, and what becomes of it in the end.
 
 A message is acked when its effect is committed. One that can never be handled goes to the dead letters with its reason,
-once. While the database is away nothing is concluded: the engine waits, and the message stays un-acked.
+once. While the database is away nothing is concluded: the engine waits, and the message stays un-acked. So does one for
+a saga of another release's table: it is held, not handed out until the delivery limit, and when this worker stops the
+others have it.
 """
 
 import asyncio
@@ -21,9 +23,10 @@ from handlers.strict_json import decode
 from saga import telemetry
 from saga.backoff import Backoff
 from saga.bus import BUS_ERRORS, QUEUE_ARGUMENTS, Bus
-from saga.errors import BusAwayError, RefusedError
+from saga.errors import BusAwayError, RefusedError, UnknownTableError
 from saga.failpoints import reach
 from saga.outbox import EXCHANGE
+from saga.supervise import own_cancellation
 
 if TYPE_CHECKING:
     from faststream.rabbit.schemas.queue import QuorumQueueArgs
@@ -53,15 +56,18 @@ def subscribe(
 
     async def read(raw: RabbitMessage) -> _Model:
         reach("message.taken")
-        try:
-            body = message.model_validate(decode(raw.body))
-        except ValidationError as error:
-            raise InvalidMessageError(describe(error)) from error
+        body = read_as(message, raw.body)
         reach("message.decoded")
         return body
 
     async def handler(body: _Model) -> None:
-        await handle(body)
+        backoff = Backoff(log)
+        while True:
+            try:
+                await handle(body)
+                break
+            except UnknownTableError as error:
+                await backoff.pause(str(error))
         reach("message.answered")
 
     # FastStream writes the contract from the annotation
@@ -82,6 +88,18 @@ def subscribe(
         title=name,
         description=message.__doc__,
     )(handler)
+
+
+def read_as(message: type[_Model], body: bytes) -> _Model:
+    """A body as the message that it has to be.
+
+    Raises:
+        RefusedError: it is not.
+    """
+    try:
+        return message.model_validate(decode(body))
+    except ValidationError as error:
+        raise InvalidMessageError(describe(error)) from error
 
 
 def describe(error: ValidationError) -> str:
@@ -138,7 +156,7 @@ class Settlement(BaseMiddleware):
 
     async def _give_back(self, message: IncomingMessage) -> None:
         await asyncio.sleep(_PAUSE)
-        await message.nack(requeue=True)
+        await own_cancellation(message.nack(requeue=True))
         Acks.of(message).settled(message)
 
 

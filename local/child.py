@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -137,12 +137,45 @@ def born(pid: int) -> str:
 
     Together with the number this names a process for good: numbers are used again.
     """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    state, *fields = stat.rpartition(")")[2].split()
+    state, *fields = _stat(pid) or ["Z"]
     return "" if state == "Z" else fields[18]
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP for a process and all its descendants, as a fault: they do nothing, and keep all they hold."""
+    # the parents first, so that none is born unseen
+    for one in _family(pid):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGSTOP)
+
+
+def thaw(pid: int) -> None:
+    """SIGCONT for all of them."""
+    for one in _family(pid):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGCONT)
+
+
+def is_frozen(pid: int) -> bool:
+    """Whether a process is stopped by a signal, and may go on."""
+    return _stat(pid)[:1] == ["T"]
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel says of a process, from its state on; nothing if it is gone or the system has no /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _family(pid: int) -> Iterator[int]:
+    """A process and all its descendants, each after its parent."""
+    yield pid
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                yield from _family(int(child))
 
 
 def bury(pidfile: Path, *, seconds: float = 10) -> None:

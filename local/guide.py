@@ -3,7 +3,13 @@
 import json
 import shlex
 from pathlib import Path
+from typing import get_args
 from uuid import uuid4
+
+from local.rule import Behaviour
+
+MODES: tuple[str, ...] = get_args(Behaviour.model_fields["mode"].annotation)
+"""All that a stand-in can be told to be."""
 
 
 def order(quantity: int, price: float) -> str:
@@ -46,9 +52,10 @@ Scenario 1, insufficient inventory (there are 1000 of everything):
 Scenario 2, payment failed (every card is good for 10000.00), the reservation is released:
   {post(orders, order(1, 10000.01))}
 
-Scenario 3, Inventory down, and up again:
+Scenario 3, Inventory down (order a laptop, and watch its saga's "waiting"), and up again:
   curl -X PUT http://localhost:{inventory_port}/behaviour -d '{mute}'
   curl -X PUT http://localhost:{inventory_port}/behaviour -d '{normal}'
+Each command of Inventory and Billing can be {", ".join(MODES)}; a GET shows what they are.
 
 Ctrl-C stops all of it; the data is still there next time.
 """

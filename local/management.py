@@ -40,6 +40,29 @@ class Management:
         rows = self.call("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true&enable_queue_totals=true")
         return {row["name"]: row.get("messages", 0) for row in rows}
 
+    def delete_queue(self, vhost: str, name: str) -> None:
+        """Delete a queue and the messages in it, as a fault."""
+        self.call("DELETE", f"queues/{quote(vhost, safe='')}/{quote(name, safe='')}")
+
+    def bindings(self, vhost: str, exchange: str, queue: str) -> list[str]:
+        """By which keys a queue is bound to an exchange."""
+        rows = self.call("GET", _between(vhost, exchange, queue))
+        return [row["properties_key"] for row in rows]
+
+    def unbind(self, vhost: str, exchange: str, queue: str, key: str) -> None:
+        """Remove a binding, as a fault."""
+        self.call("DELETE", f"{_between(vhost, exchange, queue)}/{quote(key, safe='')}")
+
+    def alarmed(self) -> bool:
+        """Whether memory or disk are short, so that publishers are blocked."""
+        try:
+            self.call("GET", "health/checks/local-alarms")
+        except ManagementError as error:
+            if "503" not in str(error):
+                raise
+            return True
+        return False
+
     def connections(self) -> list[str]:
         """The names of all open connections."""
         return [row["name"] for row in self.call("GET", "connections")]
@@ -81,3 +104,8 @@ class Management:
         except OSError as error:
             raise ManagementError(f"{method} {path} at {self._url}: {error}") from None
         return json.loads(text) if text else None
+
+
+def _between(vhost: str, exchange: str, queue: str) -> str:
+    vhost, exchange, queue = (quote(name, safe="") for name in (vhost, exchange, queue))
+    return f"bindings/{vhost}/e/{exchange}/q/{queue}"

@@ -60,6 +60,8 @@ BUS_ERRORS = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, BusAwa
 """What comes out of the client library when the connection is gone or going."""
 BLOCKED = "blocked: RabbitMQ is short of memory or disk"
 """Why nothing is sent that would only arrive, once more, when the alarm is over."""
+LATE = "not confirmed in time"
+"""Why a message may have arrived, or not."""
 UNROUTABLE = "unroutable: no queue is bound for it"
 """Why a message stays in the outbox until whoever it is for has declared a queue."""
 
@@ -102,7 +104,7 @@ class Bus:
         failures: dict[UUID, str] = {}
         for task in late:
             task.cancel()
-            failures[tasks[task].id] = "not confirmed in time"
+            failures[tasks[task].id] = LATE
         for task in done:
             if failure := task.exception():
                 failures[tasks[task].id] = why(failure)
@@ -151,30 +153,41 @@ class Bus:
                 await self._drop()
             raise BusAwayError(why(failure)) from failure
 
-    async def republish(self, message: aio_pika.Message, exchange: str, routing_key: str) -> str | None:
-        """Publish a stored message again, and wait until it is confirmed and routed.
-
-        It gets a channel of its own: one that the broker closes, over an exchange that is not there, say, must not
-        take the relay's with it.
+    async def republish(
+        self, message: aio_pika.Message, exchange: str, routing_key: str, within: timedelta
+    ) -> str | None:
+        """Publish a stored message again, and wait until it is confirmed and routed, connecting included.
 
         Returns:
             why it is not known to have arrived; None where it is.
         """
+        publishing = asyncio.create_task(self._republish(message, exchange, routing_key))
         try:
-            await self._open()
-            if self._connection is None:
-                return "the connection to RabbitMQ was lost"
-            async with (
-                asyncio.timeout(PUBLISH_TIMEOUT.total_seconds()),
-                self._connection.channel(publisher_confirms=True, on_return_raises=True) as channel,
-            ):
-                target = await channel.get_exchange(exchange, ensure=False)
-                await own_cancellation(_publish(target, message, routing_key))
+            done, _ = await asyncio.wait([publishing], timeout=within.total_seconds())
+        finally:
+            # it closes its channel by itself: a broker that does not answer must not be waited for here
+            publishing.cancel()
+        return publishing.result() if done else LATE
+
+    async def _republish(self, message: aio_pika.Message, exchange: str, routing_key: str) -> str | None:
+        try:
+            await own_cancellation(self._publish_apart(message, exchange, routing_key))
         except ChannelNotFoundEntity:
             return UNROUTABLE
         except BUS_ERRORS as failure:
             return why(failure)
         return None
+
+    async def _publish_apart(self, message: aio_pika.Message, exchange: str, routing_key: str) -> None:
+        """Publish on a channel of its own: one that the broker closes must not take the relay's with it."""
+        await self._open()
+        if self._connection is None:
+            raise BusAwayError("the connection to RabbitMQ was lost")
+        if await self._blocked():
+            raise BusAwayError(BLOCKED)
+        async with self._connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
+            target = await channel.get_exchange(exchange, ensure=False)
+            await _publish(target, message, routing_key)
 
     @property
     def connected(self) -> bool:
@@ -206,17 +219,19 @@ class Bus:
         async with self._lock:
             if not self.connected:
                 async with asyncio.timeout(2 * PUBLISH_TIMEOUT.total_seconds()):
-                    connection = await aio_pika.connect(self._url, timeout=PUBLISH_TIMEOUT.total_seconds())
-                    try:
-                        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                        exchanges = await own_cancellation(_declare(channel))
-                    except BaseException:
-                        await close(connection)
-                        raise
-                # a channel that the broker closed takes its connection with it: one state less to be in
-                channel.close_callbacks.add(lambda *_: asyncio.ensure_future(self._drop(connection)))
-                self._connection, self._exchanges = connection, exchanges
+                    await own_cancellation(self._connect())
             return self._exchanges
+
+    async def _connect(self) -> None:
+        connection = await aio_pika.connect(self._url, timeout=PUBLISH_TIMEOUT.total_seconds())
+        try:
+            channel, self._exchanges = await _declare(connection)
+        except BaseException:
+            await close(connection)
+            raise
+        # a channel that the broker closed takes its connection with it: one state less to be in
+        channel.close_callbacks.add(lambda *_: asyncio.ensure_future(self._drop(connection)))
+        self._connection = connection
 
     async def _drop(self, which: AbstractConnection | None = None) -> None:
         """A connection that does not confirm may be half dead: the next publish gets a new one."""
@@ -236,12 +251,13 @@ async def close(connection: AbstractConnection) -> None:
         log.debug("closing a dead connection: %s", error)
 
 
-async def _declare(channel: AbstractChannel) -> dict[str, AbstractExchange]:
+async def _declare(connection: AbstractConnection) -> tuple[AbstractChannel, dict[str, AbstractExchange]]:
+    channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
     domain = await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
     dead = await channel.declare_exchange(DEAD_LETTER_EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
     queue = await channel.declare_queue(DEAD_LETTER_QUEUE, durable=True, arguments=dict(DEAD_LETTER_ARGUMENTS))
     await queue.bind(dead, "#")
-    return {EXCHANGE: domain, DEAD_LETTER_EXCHANGE: dead}
+    return channel, {EXCHANGE: domain, DEAD_LETTER_EXCHANGE: dead}
 
 
 async def _relay(exchange: AbstractExchange, envelope: Envelope) -> None:

@@ -89,6 +89,8 @@ class Conflict:
     """
 
     otherwise: str
+    vouched: bool = False
+    """Only where the latest such answer was a person's word; a participant's own stands against its older ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 The client library opens a lost connection again by itself, and consumes again from a queue that was deleted. It does
 not see a peer that went silent, a binding that somebody removed, or a consumer that is gone without a word. So all is
-declared anew every other second, which costs next to nothing, and a connection that does not answer is given up.
+declared anew every other second, which costs next to nothing, and a connection that does not answer, or lacks a
+consumer for long, is given up: what it has not acked is handed out again.
 """
 
 import asyncio
@@ -55,7 +56,7 @@ class Consumers(RabbitBroker):
             url, timeout=_CONNECT_SECONDS, reconnect_interval=1.0, graceful_timeout=FINISH_SECONDS, **options
         )
         self._unanswered = 0
-        """Looks one after the other that got no answer."""
+        """Looks one after the other that got no answer, or missed a consumer."""
         self._watching: asyncio.Task[Any] | None = None
         self._once_there = False
 
@@ -64,9 +65,9 @@ class Consumers(RabbitBroker):
 
     async def stop(
         self,
-        exc_type: type[BaseException] | None = None,  # noqa: ARG002 - FastStream's form
-        exc_val: BaseException | None = None,  # noqa: ARG002 - the same
-        exc_tb: TracebackType | None = None,  # noqa: ARG002 - the same
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
     ) -> None:
         """Take no more, let what is being handled finish, and close; within 8 s, whatever hangs.
 
@@ -78,7 +79,12 @@ class Consumers(RabbitBroker):
         with suppress(*BUS_ERRORS):
             async with asyncio.timeout(_CANCEL_SECONDS):
                 await own_cancellation(asyncio.gather(*(_cancel(one) for one in self._ours)))
-        await self._let_go()
+        try:
+            async with asyncio.timeout(FINISH_SECONDS + 1):
+                await own_cancellation(super().stop(exc_type, exc_val, exc_tb))
+        except (*BUS_ERRORS, ExceptionGroup) as error:
+            log.debug("closing a dead connection: %s", error)
+            await self._abandon()
 
     async def run(self) -> None:
         """Consume, and see that it stays so, until cancelled.
@@ -95,12 +101,13 @@ class Consumers(RabbitBroker):
                 await self._look()
             except BUS_ERRORS as error:
                 self._unanswered += 1
-                trouble.say(f"RabbitMQ does not answer the consumers ({why(error)})")
+                trouble.say(f"not all is consumed ({why(error)})")
                 if self._unanswered > 1:
+                    telemetry.CONSUMER_RESTARTS.inc()
                     await self._begin()
             else:
                 self._unanswered = 0
-                trouble.over("RabbitMQ answers the consumers again")
+                trouble.over("all is consumed again")
 
     @property
     def gone(self) -> list[str]:
@@ -117,7 +124,7 @@ class Consumers(RabbitBroker):
         """Connect, declare and consume, however often it takes."""
         backoff = Backoff(log)
         while True:
-            await self._let_go()
+            await self._abandon()
             try:
                 async with asyncio.timeout(_START_SECONDS):
                     await own_cancellation(super().start())
@@ -131,30 +138,29 @@ class Consumers(RabbitBroker):
                 backoff.over("RabbitMQ is there; consuming")
                 return
 
-    async def _let_go(self) -> None:
-        """Close what there is; leave behind what does not answer."""
+    async def _abandon(self) -> None:
+        """Leave the connection behind, as it is: one that may be dead is asked for nothing.
+
+        What is being handled goes on; its ack fails, and it is handed out again.
+        """
         connection = self._connection
-        try:
-            async with asyncio.timeout(FINISH_SECONDS + 1):
-                await own_cancellation(super().stop())
-        except (*BUS_ERRORS, ExceptionGroup) as error:
-            log.debug("closing a dead connection: %s", error)
-            self._channel = self._connection = None
-            self.config.disconnect()
-            if connection is not None:
-                await close(connection)
+        self._channel = self._connection = None
+        self.config.disconnect()
+        if connection is not None:
+            await close(connection)
 
     async def _look(self) -> None:
         """See that RabbitMQ answers, that queues and bindings are there, and that each has its consumer.
 
         Raises:
-            Exception: one of BUS_ERRORS: it does not answer.
+            Exception: one of BUS_ERRORS: it does not answer, or a consumer is missing.
         """
         async with asyncio.timeout(ANSWER_SECONDS):
             probe = await own_cancellation(self._open_probe())
+        missing: list[str] = []
         try:
             async with asyncio.timeout(_DECLARE_SECONDS):
-                await own_cancellation(self._mend(probe))
+                missing = await own_cancellation(self._mend(probe))
         except BUS_ERRORS as error:
             # a queue alone, without a leader, say: the others must not suffer for it
             log.warning("a queue of this service cannot be looked after: %s", why(error))
@@ -162,6 +168,9 @@ class Consumers(RabbitBroker):
             with suppress(*BUS_ERRORS):
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await own_cancellation(probe.close())
+        if missing:
+            # the client library may be about to consume again by itself; the next look will tell
+            raise BusAwayError(f"no consumer for {', '.join(missing)}")
 
     async def _open_probe(self) -> AbstractChannel:
         transport = self._connection.transport if self._connection else None
@@ -169,7 +178,9 @@ class Consumers(RabbitBroker):
             raise BusAwayError("there is no connection")
         return await transport.connection.channel(publisher_confirms=False)
 
-    async def _mend(self, probe: AbstractChannel) -> None:
+    async def _mend(self, probe: AbstractChannel) -> list[str]:
+        """Declare all anew; the queues that are not consumed from."""
+        missing = []
         for exchange in (EXCHANGE, DEAD_LETTER_EXCHANGE):
             await probe.exchange_declare(exchange, exchange_type="topic", durable=True)
         for one in self._ours:
@@ -180,10 +191,8 @@ class Consumers(RabbitBroker):
             await probe.queue_bind(queue.name, one.exchange.name, one.queue.routing())
             channel = cast("aiormq.Channel", await queue.channel.get_underlay_channel())
             if one._consumer_tag not in channel.consumers:  # noqa: SLF001 - the same
-                log.warning("%s was not consumed from any more; consuming again", queue.name)
-                telemetry.CONSUMER_RESTARTS.labels(queue.name).inc()
-                await one.stop()
-                await one.start()
+                missing.append(queue.name)
+        return missing
 
 
 def _refusal(error: BaseException) -> str | None:

@@ -9,12 +9,15 @@ import alembic.command
 import alembic.config
 from alembic.script import ScriptDirectory
 from pydantic_core import to_json
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from saga.failpoints import reach
 
 _MIGRATIONS = Path(__file__).parent.parent / "models" / "migrations"
+
+COMMAND_SECONDS = 15.0
+"""How long a statement's answer is waited for: a little longer than PostgreSQL itself lets one run."""
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -23,7 +26,15 @@ def _dumps(value: Any) -> str:
     return to_json(value).decode()
 
 
-def connect(url: str, *, connections: int, name: str, checked: bool = False, **settings: str) -> AsyncEngine:
+def connect(
+    url: str | URL,
+    *,
+    connections: int,
+    name: str,
+    checked: bool = False,
+    command_timeout: float | None = COMMAND_SECONDS,
+    **settings: str,
+) -> AsyncEngine:
     """A pool of connections. Nothing is opened before the first use.
 
     Every wait has an end, on both sides: a connection that hangs must not hold a message or a lock for ever.
@@ -34,6 +45,7 @@ def connect(url: str, *, connections: int, name: str, checked: bool = False, **s
         name: what PostgreSQL shows as `application_name`.
         checked: whether a connection is tried before it is used. That costs a round trip each time: for clients that
             would see it fail, not for those who do the work again anyway.
+        command_timeout: seconds that a statement's answer is waited for; None: as long as it takes.
         settings: more of PostgreSQL's settings for these connections.
     """
     return create_async_engine(
@@ -47,11 +59,11 @@ def connect(url: str, *, connections: int, name: str, checked: bool = False, **s
         json_deserializer=json.loads,
         connect_args={
             "timeout": 5,
-            "command_timeout": 15,
+            "command_timeout": command_timeout,
             "server_settings": {
                 "application_name": name,
                 "statement_timeout": "10000",
-                "lock_timeout": "5000",
+                "lock_timeout": "2000",
                 "idle_in_transaction_session_timeout": "15000",
                 "jit": "off",
                 **settings,
@@ -80,15 +92,23 @@ def alembic_config(connection: Connection | None = None) -> alembic.config.Confi
 
 
 async def migrate(engine: AsyncEngine) -> None:
-    """Bring the schema up to date. Safe with many workers at once: one does it, the others wait for it."""
+    """Bring the schema up to date. Safe with many workers at once: one does it, the others wait for it.
+
+    It connects for itself to where `engine` does: building an index takes as long as it takes, and a client that stops
+    waiting would have it begun anew for ever.
+    """
 
     def upgrade(connection: Connection) -> None:
         alembic.command.upgrade(alembic_config(connection), "head")
 
-    async with engine.begin() as connection:
-        reach("migration.begun")
-        await connection.run_sync(upgrade)
-        reach("migration.done")
+    patient = connect(engine.url, connections=1, name="order-service migration", command_timeout=None)
+    try:
+        async with patient.begin() as connection:
+            reach("migration.begun")
+            await connection.run_sync(upgrade)
+            reach("migration.done")
+    finally:
+        await patient.dispose()
     reach("migration.committed")
 
 

@@ -21,6 +21,10 @@ from models.tables import DeadLetter
 _LETTERS = cast("Table", DeadLetter.__table__)  # type: ignore[attr-defined]
 
 
+SHORT_BODY_BYTES = 8 * 1024
+"""Up to here a body is read where many are listed: a reply or a request to cancel is far shorter."""
+
+
 class LetterState(StrEnum):
     """What was done about a letter since it last arrived."""
 
@@ -48,7 +52,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A stored letter. Where many are listed, body and headers stay where they are."""
+    """A stored letter. Where many are listed, headers and long bodies stay where they are."""
 
     id: UUID
     state: LetterState
@@ -146,6 +150,7 @@ _DERIVED = {
     ).label("message_id"),
     "body_size": func.octet_length(_LETTERS.c.body).label("body_size"),
 }
+_SHORT_BODY = case((func.octet_length(_LETTERS.c.body) <= SHORT_BODY_BYTES, _LETTERS.c.body)).label("body")
 _WHOLE = Letter.__slots__
 _BRIEF = tuple(name for name in _WHOLE if name not in ("headers", "properties", "body"))
 
@@ -157,8 +162,8 @@ def _select(names: tuple[str, ...]) -> Select[Any]:
 async def list_letters(
     session: AsyncSession, wanted: Filter, limit: int, after: tuple[datetime, UUID] | None
 ) -> list[Letter]:
-    """Letters without their bodies and headers, the newest arrival first, behind the one that `after` names."""
-    query = _select(_BRIEF).where(*_conditions(wanted))
+    """Letters without headers and long bodies, the newest arrival first, behind the one that `after` names."""
+    query = _select(_BRIEF).add_columns(_SHORT_BODY).where(*_conditions(wanted))
     if after:
         query = query.where(tuple_(_LETTERS.c.last_at, _LETTERS.c.id) < tuple_(literal(after[0]), literal(after[1])))
     rows = await session.execute(query.order_by(_LETTERS.c.last_at.desc(), _LETTERS.c.id.desc()).limit(limit))

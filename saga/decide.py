@@ -25,7 +25,7 @@ from saga.cells import (
     SendAgain,
     Signal,
 )
-from saga.history import answer_of, append, entry_of, incident_of, owes_release, seen_as
+from saga.history import answers, append, entry_of, incident_of, open_contradiction, owes_release, seen_as
 from saga.table import FORWARD_STEPS, TABLES
 from saga.values import Deadline, Decision, Entry, Event, Incident, Outcome, Policy, Saga, Send, message_id
 
@@ -91,9 +91,11 @@ def _cell(saga: Saga, event: Event, now: datetime) -> Cell:
     signal = event.signal
     if signal in WHEN_DUE.values() and not _is_current(saga, event.deadline, now):
         return Ignore("stale timer")
-    if signal in _VERDICTS and event.causation_id and event.causation_id != _open_message_id(saga):
+    if signal in _VERDICTS and event.causation_id and event.causation_id != (_open_message_id(saga) or saga.id):
         return Refuse("another command is open by now: look again")
     if reply := REPLY_MODELS.get(signal):
+        if event.saga_id not in (None, saga.id):
+            return Ignore("it names another saga")
         if event.causation_id not in (None, message_id(saga.id, reply.answers)):
             return Ignore("it answers another command")
         if event.retryable and reply.answers != saga.position.open_command:
@@ -138,7 +140,7 @@ def _go(saga: Saga, event: Event, cell: Go, now: datetime, policy: Policy) -> De
         to = cell.if_cancelled
     if cell.if_owed and owes_release(saga.history):
         to = cell.if_owed
-    entry = entry_of(saga, event, cell.status, cell.say, now, step=cell.step)
+    entry = entry_of(saga, event, cell.status, cell.say, now, step=cell.step, incident=cell.incident)
     if here.open_command in FORWARD_STEPS and not here.ended and to not in (Position.COMPLETED, *_AHEAD):
         saga = replace(saga, failed_step=here.current_step, reason=saga.reason or clip(event.words or cell.say))
     incident = _incident_after(saga, cell, to, entry)
@@ -192,8 +194,7 @@ def _retry(saga: Saga, event: Event, cell: Retry, now: datetime, policy: Policy)
     status = EntryStatus.TIMED_OUT if timed_out else EntryStatus.FAILED
     entry = entry_of(saga, event, status, _attempt_failed(event, policy), now, own_words=again)
     saga = replace(saga, updated_at=now, history=append(saga.history, entry, coalesce=again))
-    if saga.attempt <= policy.retry_attempts and now - saga.created_at < policy.saga_timeout:
-        due_at = now + _backoff(saga, policy)
+    if due_at := _next_attempt_at(saga, now, policy):
         return Decision(Outcome.APPLIED, replace(saga, timer=Timer.RETRY, due_at=due_at), why=entry["message"])
     return _park(saga, event, cell, now, policy)
 
@@ -210,6 +211,14 @@ def _failed_again(saga: Saga, event: Event, now: datetime) -> Decision:
     entry = entry_of(saga, event, EntryStatus.FAILED, say, now, own_words=True)
     saga = replace(saga, updated_at=now, history=append(saga.history, entry, coalesce=True))
     return Decision(Outcome.APPLIED, saga, why=entry["message"])
+
+
+def _next_attempt_at(saga: Saga, now: datetime, policy: Policy) -> datetime | None:
+    """When the next attempt is due; None where no sends are left, or the saga would be too old by then."""
+    if saga.attempt > policy.retry_attempts:
+        return None
+    due_at = now + _backoff(saga, policy)
+    return due_at if due_at - saga.created_at < policy.saga_timeout else None
 
 
 def _backoff(saga: Saga, policy: Policy) -> timedelta:
@@ -264,16 +273,16 @@ def _note_cancel(saga: Saga, event: Event, cell: Note, now: datetime, policy: Po
 
 def _conflict(saga: Saga, event: Event, cell: Conflict, now: datetime) -> Decision:
     reply = REPLY_MODELS[event.signal]
-    if not any(answer_of(entry) == (reply.answers, not reply.success) for entry in saga.history):
+    vouched = answers(saga.history).get((reply.answers, not reply.success))
+    if vouched is None or (cell.vouched and not vouched):
         return _ignore(saga, event, cell.otherwise, now)
-    entry = entry_of(
-        saga, event, EntryStatus.CONFLICT, f"{event.signal} contradicts an earlier answer", now, own_words=True
-    )
+    say, kind = f"{event.signal} contradicts an earlier answer", IncidentKind.CONTRADICTION
+    entry = entry_of(saga, event, EntryStatus.CONFLICT, say, now, own_words=True, incident=kind)
     saga = replace(
         saga,
         updated_at=now,
         history=append(saga.history, entry, coalesce=True),
-        incident=saga.incident or incident_of(IncidentKind.CONTRADICTION, entry),
+        incident=saga.incident or incident_of(kind, entry),
     )
     return Decision(Outcome.CONFLICT, saga, why=entry["message"])
 
@@ -298,15 +307,15 @@ def _ignore(saga: Saga, event: Event, why: str, now: datetime) -> Decision:
 def _incident_after(saga: Saga, cell: Go, to: Position, entry: Entry) -> Incident | None:
     """What a person should look at after a move.
 
-    An answer to the open command closes what was open; a contradiction waits for a person, a late payment for its
-    refund.
+    An answer to the open command closes what was open; a late payment waits for its refund. A contradiction waits for
+    a person: what came over it since does not close it.
     """
     if cell.incident:
         known = saga.incident is not None and saga.incident["kind"] == cell.incident
         return saga.incident if known else incident_of(cell.incident, entry)
-    if saga.incident is None or saga.incident["kind"] == IncidentKind.CONTRADICTION:
-        return saga.incident
-    if to is saga.position:
-        return saga.incident
+    kind = saga.incident and saga.incident["kind"]
     refunded = saga.position.open_command is Command.REFUND_PAYMENT
-    return saga.incident if saga.incident["kind"] == IncidentKind.LATE_PAYMENT and not refunded else None
+    late = kind == IncidentKind.LATE_PAYMENT and not refunded
+    if to is saga.position or kind == IncidentKind.CONTRADICTION or late:
+        return saga.incident
+    return open_contradiction(saga.history)

@@ -121,6 +121,8 @@ def _sentence(cell: Cell) -> str:
             return f"→ {name(cell.to)}, once the reply in flight has come"
         case Ignore(why) | Refuse(why) | Already(why):
             return f"{_WORDS[type(cell)]}: {why}"
+        case Conflict(vouched=True):
+            return _OF_A_PERSON
         case SendAgain() | Conflict() | Acknowledge():
             return _WORDS[type(cell)]
 
@@ -129,6 +131,7 @@ def _instead(to: Position | None, condition: str) -> str:
     return f" (if {condition} → {name(to)})" if to else ""
 
 
+_OF_A_PERSON = "conflict, if a person vouched for it"
 _WORDS: dict[type[Cell], str] = {
     SendAgain: "send again",
     Conflict: "conflict",
@@ -147,6 +150,8 @@ def _word(cell: Cell) -> str:
             return f"retry, park{_instead(cell.if_cancelled, 'cancelled')}"
         case Note():
             return f"noted, → {name(cell.to)}"
+        case Conflict(vouched=True):
+            return _OF_A_PERSON
         case _:
             return _WORDS[type(cell)]
 

@@ -1,8 +1,9 @@
 """The engine: gathers what arrives together into one transaction, and answers when it is committed.
 
 One transaction a message would cost more than all the rest of the work. So whatever arrives while a transaction runs
-goes into the next one; nothing waits on purpose. Order within a saga is kept. One event that PostgreSQL refuses as data
-does not sink its neighbours: such a batch is done again one by one.
+goes into the next one; nothing waits on purpose. Order within a saga is kept: what has to wait for somebody else's
+work goes first again, and what follows it waits with it. One event that PostgreSQL refuses as data does not sink its
+neighbours, nor does one deadline that cannot be carried out: such a batch is done again one by one.
 """
 
 import asyncio
@@ -24,9 +25,10 @@ from saga.decide import begin, decide
 from saga.errors import (
     DatabaseFault,
     DifferentContentError,
+    OrderServiceError,
     RefusedByDatabaseError,
-    RefusedError,
     UnknownOrderError,
+    UnknownTableError,
     classify,
 )
 from saga.failpoints import reach
@@ -40,6 +42,8 @@ MAX_BATCH = 200
 """The most events in one transaction."""
 _MOST_COLLISIONS = 20
 """How often an event may collide with somebody else's work before that is taken for a mistake of ours."""
+PASSED_OVER_SECONDS = 30.0
+"""How long a deadline is left alone that could not be carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +83,13 @@ class Accepted:
     replayed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Due:
     """At most so many sagas whose deadline has come."""
 
     limit: int
+    held: list[UUID] = field(default_factory=list)
+    """The orders whose sagas they were, the last time that it was tried."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +98,11 @@ class _Arrival:
     answer: asyncio.Future[Any]
     collisions: int = 0
     """How often something else was in the way."""
+
+    @property
+    def order_id(self) -> UUID | None:
+        """The order that it is about; None where that is not known yet."""
+        return None if isinstance(self.work, _Due) else self.work.order_id
 
 
 @dataclass(slots=True)
@@ -107,7 +118,7 @@ class _Batch:
     fired: list[tuple[Signal, Outcome]] = field(default_factory=list)
     """What became of the deadlines that had come."""
     sends: list[tuple[Send, Stored]] = field(default_factory=list)
-    answers: dict[_Arrival, Accepted | Decision | RefusedError | int] = field(default_factory=dict)
+    answers: dict[_Arrival, Accepted | Decision | OrderServiceError | int] = field(default_factory=dict)
 
 
 class Engine:
@@ -125,12 +136,17 @@ class Engine:
         self._hand_over = hand_over
         self._waiting: list[_Arrival] = []
         self._arrived = asyncio.Event()
+        self._passed_over: dict[UUID, float] = {}
+        """The orders whose deadlines cannot be carried out, and until when they are left alone."""
+        self.running = False
+        """Whether what arrives is committed now, and not only held."""
 
     async def advance(self, event: Event) -> Decision:
         """Apply an event to its saga; returns when that is committed. While the database is away this waits.
 
         Raises:
             UnknownOrderError: there is no such order.
+            UnknownTableError: another release has to advance it.
             RefusedByDatabaseError: PostgreSQL refuses the event as data.
         """
         decision: Decision = await self._arrive(event)
@@ -150,7 +166,10 @@ class Engine:
         return accepted
 
     async def fire_due(self, limit: int) -> int:
-        """Carry out at most so many deadlines that have come; returns how many, when that is committed."""
+        """Carry out at most so many deadlines that have come; returns how many, when that is committed.
+
+        One that cannot be carried out is told to the log, and left alone for a while.
+        """
         fired: int = await self._arrive(_Due(limit))
         return fired
 
@@ -162,22 +181,29 @@ class Engine:
 
     async def run(self) -> None:
         """Commit whatever arrives, until cancelled. Run again, it goes on with what is still unanswered."""
-        while True:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                try:
-                    await self._commit(batch)
-                except BaseException:
-                    self._waiting[:0] = [arrival for arrival in batch if not arrival.answer.done()]
-                    raise
-            self._arrived.clear()
-            await self._arrived.wait()
+        self.running = True
+        try:
+            while True:
+                while self._waiting:
+                    await self._commit_next()
+                self._arrived.clear()
+                await self._arrived.wait()
+        finally:
+            self.running = False
+
+    async def _commit_next(self) -> None:
+        batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        try:
+            await self._commit(batch)
+        finally:
+            self._waiting[:0] = [arrival for arrival in batch if not arrival.answer.done()]
 
     async def _commit(self, arrivals: list[_Arrival]) -> None:
         """Commit these together, however often it takes while the database is away.
 
         Nothing is concluded from a commit that failed: the work is decided again from what is stored. What cannot be
-        committed together is committed one by one; one that collides with somebody else's work waits for a later turn.
+        committed together is committed one by one; one that collides with somebody else's work is left unanswered, for
+        a later turn.
         """
         backoff = Backoff(log)
         # who has stopped waiting (a lost connection, an impatient client) will come again
@@ -195,25 +221,49 @@ class Engine:
                     await backoff.pause(f"the database is away ({_short(error)})")
                     continue
                 if len(arrivals) > 1:
-                    for arrival in arrivals:
-                        await self._commit([arrival])
+                    await self._commit_each(arrivals)
                 else:
-                    self._failed(arrivals[0], error, fault)
+                    await self._failed(arrivals[0], error, fault)
                 return
             reach("engine.committed")
             backoff.over("the database is back")
             self._committed(batch, envelopes)
             return
 
-    def _failed(self, arrival: _Arrival, error: Exception, fault: DatabaseFault) -> None:
+    async def _commit_each(self, arrivals: list[_Arrival]) -> None:
+        """Commit each alone; what follows one that has to wait, of the same saga, waits with it."""
+        waiting: set[UUID | None] = set()
+        for arrival in arrivals:
+            if arrival.order_id not in waiting:
+                await self._commit([arrival])
+            if not arrival.answer.done():
+                waiting.add(arrival.order_id)
+
+    async def _failed(self, arrival: _Arrival, error: Exception, fault: DatabaseFault) -> None:
         arrival.collisions += 1
-        if fault is DatabaseFault.BUSY and arrival.collisions < _MOST_COLLISIONS:
+        if isinstance(arrival.work, _Due) and arrival.work.held:
+            fired = await self._fire_each(arrival.work.held, error)
+            if not arrival.answer.done():
+                arrival.answer.set_result(fired)
+        elif fault is DatabaseFault.BUSY and arrival.collisions < _MOST_COLLISIONS:
             log.warning("something else is in the way (%s); trying again later", _short(error))
             telemetry.DATABASE_RETRIES.inc()
-            self._waiting.append(arrival)
         elif not arrival.answer.done():
             refused = RefusedByDatabaseError(f"PostgreSQL refuses it: {_short(error)}")
             arrival.answer.set_exception(refused if fault is DatabaseFault.DATA else error)
+
+    async def _fire_each(self, held: list[UUID], error: Exception) -> int:
+        """Fire as many deadlines, each alone; one that fails even so is left alone for a while."""
+        if len(held) == 1:
+            log.error("the deadline of order %s cannot be carried out; leaving it alone", held[0], exc_info=error)
+            self._passed_over[held[0]] = asyncio.get_running_loop().time() + PASSED_OVER_SECONDS
+            return 0
+        fired = 0
+        for _ in held:
+            alone = _Arrival(_Due(1), asyncio.get_running_loop().create_future())
+            await self._commit([alone])
+            fired += alone.answer.result()
+        return fired
 
     def _committed(self, batch: _Batch, envelopes: list[Envelope]) -> None:
         if envelopes:
@@ -225,7 +275,7 @@ class Engine:
         for arrival, answer in batch.answers.items():
             if arrival.answer.done():
                 continue
-            if isinstance(answer, RefusedError):
+            if isinstance(answer, OrderServiceError):
                 arrival.answer.set_exception(answer)
             else:
                 arrival.answer.set_result(answer)
@@ -243,11 +293,15 @@ class Engine:
             batch.answers[arrival] = self._apply(batch, event)
         for arrival in arrivals:
             if isinstance(arrival.work, _Due):
-                batch.answers[arrival] = await self._fire(session, batch, arrival.work.limit)
+                batch.answers[arrival] = await self._fire(session, batch, arrival.work)
         return batch
 
-    async def _fire(self, session: AsyncSession, batch: _Batch, limit: int) -> int:
-        due, now = await store.lock_due(session, limit)
+    async def _fire(self, session: AsyncSession, batch: _Batch, work: _Due) -> int:
+        time = asyncio.get_running_loop().time()
+        self._passed_over = {order_id: until for order_id, until in self._passed_over.items() if until > time}
+        work.held = []
+        due, now = await store.lock_due(session, work.limit, table.TABLES, self._passed_over)
+        work.held = list(due)
         if due:
             reach("timer.locked")
         batch.now = now or batch.now
@@ -294,10 +348,12 @@ class Engine:
         batch.sends += [(send, stored) for send in decision.sends]
         return Accepted(request.order_id, decision.saga.id, batch.now, replayed=False)
 
-    def _apply(self, batch: _Batch, event: Event) -> Decision | RefusedError:
+    def _apply(self, batch: _Batch, event: Event) -> Decision | OrderServiceError:
         stored = batch.sagas.get(event.order_id)
         if stored is None:
             return UnknownOrderError(event.order_id)
+        if stored.saga.table_version not in table.TABLES:
+            return UnknownTableError(event.order_id, stored.saga.table_version)
         assert batch.now is not None, "whoever locks a saga reads the clock"
         decision = decide(stored.saga, event, batch.now, self._policy)
         if decision.saga is not stored.saga:

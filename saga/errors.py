@@ -33,6 +33,20 @@ class UnknownOrderError(RefusedError):
         self.order_id = order_id
 
 
+class UnknownTableError(OrderServiceError):
+    """The saga was started under a transition table that this release does not know: another one goes on with it."""
+
+    reason = "unknown_table"
+
+    def __init__(self, order_id: UUID, version: int) -> None:
+        super().__init__(
+            f"the saga of order {order_id} was started under version {version} of the transition table, which this"
+            " release does not know; a worker of the release that it was started with goes on with it"
+        )
+        self.order_id = order_id
+        self.version = version
+
+
 class DifferentContentError(RefusedError):
     """The same identity came before with another content; nothing was changed. Use a new identity."""
 

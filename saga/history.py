@@ -10,6 +10,12 @@ from models.states import Command, EntryStatus, IncidentKind
 from saga.cells import REPLY_MODELS, Signal
 from saga.values import Entry, Event, Incident, Saga
 
+MOST_REASONS = 20
+"""Entries of one kind by people, with a reason each; then the oldest gives way."""
+MOST_IDS = 50
+"""Replaced messages that an entry remembers; who sends one again after so many others is taken for new."""
+_COMMANDS = frozenset(Command)
+
 
 def entry_of(  # noqa: PLR0913 - an entry tells that much
     saga: Saga,
@@ -20,6 +26,7 @@ def entry_of(  # noqa: PLR0913 - an entry tells that much
     *,
     step: Command | None = None,
     own_words: bool = False,
+    incident: IncidentKind | None = None,
 ) -> Entry:
     """What is to be written about an event, now.
 
@@ -31,12 +38,14 @@ def entry_of(  # noqa: PLR0913 - an entry tells that much
         now: the database's clock.
         step: what it is about, where that is neither what was answered nor what is open.
         own_words: only ours.
+        incident: what it shows to a person.
     """
     reply = REPLY_MODELS.get(event.signal)
     about = step or (reply.answers if reply else saga.position.open_command)
     spoken = event.words if status in (EntryStatus.COMPLETED, EntryStatus.FAILED) else None
-    if not reply and event.words and not own_words:
-        spoken = f"{say}: {event.words}"
+    persons = event.words if not reply and not own_words else None
+    if persons:
+        spoken = f"{say}: {persons}"
     entry: Entry = {
         "step": about or saga.position.current_step,
         "status": status,
@@ -49,30 +58,38 @@ def entry_of(  # noqa: PLR0913 - an entry tells that much
         entry["eventId"] = str(event.event_id)
     if event.actor:
         entry["actor"] = event.actor
+    if persons:
+        entry["words"] = clip(persons)
+    if incident:
+        entry["incident"] = incident
     return entry
 
 
 def append(history: list[Entry], entry: Entry, *, coalesce: bool = False) -> list[Entry]:
     """The history with one more entry; with `coalesce`, repetitions become one entry with a count, the newest."""
-    if coalesce:
-        for index in reversed(range(len(history))):
-            old = history[index]
-            if _alike(old, entry):
-                again: Entry = {**entry, "count": old.get("count", 1) + 1}
-                return [*history[:index], *history[index + 1 :], again]
-    return [*history, entry]
+    old = _repeated(history, entry) if coalesce else None
+    if old is None:
+        return [*history, entry]
+    again: Entry = {**entry, "count": old.get("count", 1) + 1}
+    if (ids := ids_of(old)) and entry["status"] != EntryStatus.IGNORED:
+        again["earlierIds"] = ids[-MOST_IDS:]
+    return [*(one for one in history if one is not old), again]
 
 
-def _alike(one: Entry, other: Entry) -> bool:
-    """Whether two entries say the same, in whatever words. Of what was ignored or failed, our own words say why."""
-    ours = one["status"] in (EntryStatus.IGNORED, EntryStatus.FAILED)
-    return (one["step"], one["status"], one["event"], one.get("actor"), one["message"] if ours else "") == (
-        other["step"],
-        other["status"],
-        other["event"],
-        other.get("actor"),
-        other["message"] if ours else "",
-    )
+def _repeated(history: list[Entry], entry: Entry) -> Entry | None:
+    """The entry whose place this one takes; None where it says something new."""
+    alike = [old for old in history if _kind(old) == _kind(entry)]
+    if "actor" not in entry:
+        return alike[-1] if alike else None
+    same = [old for old in alike if (old["actor"], old["message"]) == (entry["actor"], entry["message"])]
+    # what people say is kept word for word, but not without end
+    return same[-1] if same else alike[0] if len(alike) >= MOST_REASONS else None
+
+
+def _kind(entry: Entry) -> tuple[object, ...]:
+    """What entries that say the same have in common. Of what was ignored or failed, our own words say why."""
+    why = entry["message"] if entry["status"] in (EntryStatus.IGNORED, EntryStatus.FAILED) else ""
+    return entry["step"], entry["status"], entry["event"], "actor" in entry, entry.get("incident"), why
 
 
 def incident_of(kind: IncidentKind, entry: Entry) -> Incident:
@@ -80,10 +97,30 @@ def incident_of(kind: IncidentKind, entry: Entry) -> Incident:
     return {"kind": kind, "since": entry["timestamp"], "detail": entry["message"]}
 
 
+def open_contradiction(history: list[Entry]) -> Incident | None:
+    """The newest contradiction that no person has acknowledged since; None: there is none."""
+    for entry in reversed(history):
+        if entry.get("incident") == IncidentKind.CONTRADICTION:
+            return incident_of(IncidentKind.CONTRADICTION, entry)
+        if acknowledges(entry):
+            return None
+    return None
+
+
+def acknowledges(entry: Entry) -> bool:
+    """Whether a person closed what was open: a verdict that was about no command."""
+    return entry["status"] == EntryStatus.RESOLVED and entry["step"] not in _COMMANDS
+
+
+def ids_of(entry: Entry) -> list[str]:
+    """The `eventId`s of the messages that an entry stands for, the newest last."""
+    return [*entry.get("earlierIds", []), *([entry["eventId"]] if "eventId" in entry else [])]
+
+
 def seen_as(history: list[Entry], event: Event) -> list[str]:
     """With which statuses the message that brought this event was written before."""
     key = str(event.event_id)
-    return [entry["status"] for entry in history if entry.get("eventId") == key]
+    return [entry["status"] for entry in history if key in ids_of(entry)]
 
 
 def answer_of(entry: Entry) -> tuple[str, bool] | None:
@@ -94,6 +131,11 @@ def answer_of(entry: Entry) -> tuple[str, bool] | None:
         return entry["step"], entry["event"] == Signal.OPERATOR_SUCCEEDED
     reply = REPLY_MODELS.get(Signal(entry["event"]))
     return (reply.answers, reply.success) if reply else None
+
+
+def answers(history: list[Entry]) -> dict[tuple[str, bool], bool]:
+    """What was answered (command, success), and of each whether the latest such answer was a person's word."""
+    return {answer: entry["status"] == EntryStatus.RESOLVED for entry in history if (answer := answer_of(entry))}
 
 
 def owes_release(history: list[Entry]) -> bool:

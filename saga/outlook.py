@@ -1,20 +1,34 @@
 """What lies ahead of a saga, for people: what it waits for, what follows if nothing comes, what is still to do.
 
-Pure, and without rules of its own: `decide` is asked what it would do, and nothing of its answer is carried out.
+Pure, and without rules of its own: `decide` is asked what it would do, and nothing of its answer is carried out. Of a
+saga that was started under a table of another release that cannot be told.
 """
 
+from dataclasses import replace
 from typing import TypedDict
 
 from models.messages import REPLIES, instant_text
 from models.states import Command
 from saga.cells import REPLY_MODELS, Signal
 from saga.decide import decide
-from saga.values import Event, Policy, Saga, when_due
+from saga.errors import UnknownTableError
+from saga.table import TABLES
+from saga.values import Event, Outcome, Policy, Saga, message_id, when_due
 
 _SUCCESS: dict[Command, Signal] = {model.answers: signal for signal, model in REPLY_MODELS.items() if model.success}
 
 # `for` is no name that Python lets a class have
 Waiting = TypedDict("Waiting", {"for": list[str], "attempt": int, "attempts": int, "until": str | None, "then": str})
+
+
+def require_known(saga: Saga) -> None:
+    """See that it can be told what lies ahead of a saga; of one that waits for nothing that is easy.
+
+    Raises:
+        UnknownTableError: another release has to tell.
+    """
+    if saga.position.open_command and saga.table_version not in TABLES:
+        raise UnknownTableError(saga.order_id, saga.table_version)
 
 
 def waiting(saga: Saga, policy: Policy) -> Waiting | None:
@@ -38,6 +52,8 @@ def waiting(saga: Saga, policy: Policy) -> Waiting | None:
 def remaining_steps(saga: Saga) -> list[str]:
     """The commands that follow the open one if everything succeeds from here on, in their order."""
     steps: list[str] = []
+    if saga.table_version not in TABLES:
+        return steps
     while command := saga.position.open_command:
         saga = decide(saga, Event(_SUCCESS[command], saga.order_id), saga.updated_at, Policy()).saga
         if saga.position.open_command:
@@ -45,8 +61,34 @@ def remaining_steps(saga: Saga) -> list[str]:
     return steps
 
 
+def answers(saga: Saga, event: Event) -> bool:
+    """Whether an event is the answer that the saga's open command waits for."""
+    reply, command = REPLY_MODELS.get(event.signal), saga.position.open_command
+    if reply is None or command is None or reply.answers is not command:
+        return False
+    return event.causation_id in (None, message_id(saga.id, command))
+
+
+def foretold(saga: Saga, event: Event, policy: Policy) -> str:
+    """What would come of an event if it came now, in the table's words and not in its sender's."""
+    decision = decide(saga, replace(event, words=None), saga.updated_at, policy)
+    after = decision.saga
+    if decision.outcome in (Outcome.DUPLICATE, Outcome.IGNORED):
+        return f"It would change nothing: {decision.why}."
+    said = [decision.why]
+    if (after.position.status, after.position.current_step) != (saga.position.status, saga.position.current_step):
+        said.append(f"the saga would be {after.position.status} at {after.position.current_step}")
+    if kinds := " and ".join(send.kind for send in decision.sends):
+        said.append(f"{kinds} would be sent")
+    if after.incident and after.incident != saga.incident:
+        said.append(f"incident {after.incident['kind']}")
+    return f"It would be applied: {'; '.join(said)}."
+
+
 def _then(saga: Saga, policy: Policy) -> str:
     """What the timer will bring, in words."""
+    if saga.table_version not in TABLES:
+        return f"what version {saga.table_version} of the table says; another release knows it"
     expiry = when_due(saga)
     if expiry is None or saga.due_at is None:
         return "wait for a reply or an operator"

@@ -7,9 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from saga.bus import Bus
 from saga.consuming import Consumers
 from saga.database import schema_is_current
+from saga.engine import Engine
 
 
-async def unready(database: AsyncEngine, bus: Bus, consumers: Consumers) -> list[str]:
+async def unready(database: AsyncEngine, engine: Engine, bus: Bus, consumers: Consumers) -> list[str]:
     """What is not ready, in words; empty when all is."""
     problems: list[str] = []
     try:
@@ -18,6 +19,8 @@ async def unready(database: AsyncEngine, bus: Bus, consumers: Consumers) -> list
                 problems.append("database: the schema is not up to date")
     except Exception as error:  # noqa: BLE001 - whatever it is, the worker is not ready, and says so
         problems.append(f"database: {type(error).__name__}")
+    if not engine.running:
+        problems.append("engine: not running")
     if not bus.connected:
         problems.append("bus: not connected for publishing")
     if gone := consumers.gone:

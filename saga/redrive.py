@@ -1,30 +1,46 @@
 """What a person does about a dead letter: publish it again, or give it up. And what is known before that is done.
 
 A letter stays locked while it is published, and is marked in the same transaction: two who redrive it at once publish
-it once, and it counts as redriven only when the broker has confirmed it. If that commit is lost it is open still, and
-may be published once more, with the same `eventId`, which everybody deduplicates on.
+it once, and it counts as redriven only when the broker has confirmed it. If that commit is lost, or the confirmation
+comes too late, it is open still, and may be published once more, with the same `eventId`, which everybody deduplicates
+on.
 """
 
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import DeliveryMode
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.messages import COMMANDS, REPLIES
+from models.messages import COMMANDS
 from models.states import Command, CurrentStep, SagaStatus
 from saga import dead_letters, store
 from saga.amqp_values import from_json, sendable
 from saga.bus import UNROUTABLE, Bus
+from saga.cells import REPLY_MODELS
 from saga.database import Sessions
 from saga.dead_letters import Letter, LetterState
+from saga.errors import RefusedError
 from saga.failpoints import reach
-from saga.outlook import waiting
-from saga.values import Policy
+from saga.outlook import answers, foretold
+from saga.values import Event, Policy, Saga, message_id
+
+AT_ONCE = 2
+"""As many are published at once by one process: fewer than there are connections for reading."""
+TURN_SECONDS = 5.0
+"""How long a redrive waits for the others before it."""
+PUBLISH_WITHIN = timedelta(seconds=2)
+"""How long RabbitMQ has to confirm one; far less than PostgreSQL lets a transaction idle, or others wait for a lock."""
+
+Read = Callable[[str, bytes], Event | None]
+"""What a message of this routing key tells its saga; None where no saga takes it. Raises RefusedError."""
 
 _COMMANDS = {f"domain.order.{command}": command for command in COMMANDS}
-_REPLIES = {f"domain.{reply.service}.{reply.__name__}": reply.__name__ for reply in REPLIES}
 _OURS = ("x-dead-letter-", "x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
 """Headers that a message got on its way to the dead letters."""
 _KEPT = (
@@ -47,57 +63,79 @@ class Safety:
     words: str
 
 
-def safety(letter: Letter, stored: store.Stored | None, policy: Policy) -> Safety:
+def safety(letter: Letter, stored: store.Stored | None, policy: Policy, read: Read) -> Safety:
     """What would come of redriving a letter, whose order's saga this is, as it stands now.
 
     A command that its saga does not wait for is never published again: its answer would be of no use to anybody, and a
-    participant that had not heard of it yet would carry it out.
+    participant that had not heard of it yet would carry it out. The saga's own command has the saga's own id for it.
     """
+    command = _COMMANDS.get(letter.routing_key)
+    if stored is None:
+        awaited, words = None, _about_nothing(letter, command)
+    elif command:
+        awaited, words = _about_command(letter, stored.saga, command)
+    else:
+        awaited, words = _about_message(letter, stored.saga, policy, read)
     position = stored.saga.position if stored else None
-    awaited = _awaited(letter, stored, policy)
-    forbidden = letter.routing_key in _COMMANDS and not awaited
     return Safety(
-        redrivable=letter.state is LetterState.OPEN and not forbidden,
+        redrivable=letter.state is LetterState.OPEN and (command is None or awaited is True),
         awaited=awaited,
         status=position.status if position else None,
         step=position.current_step if position else None,
-        words=_words(letter, stored, awaited=awaited),
+        words=_closed(letter) or words,
     )
 
 
-def _awaited(letter: Letter, stored: store.Stored | None, policy: Policy) -> bool | None:
-    if stored is None:
-        return None
-    if command := _COMMANDS.get(letter.routing_key):
-        return stored.saga.position.open_command is command
-    if letter.routing_key not in _REPLIES:
-        return None
-    awaited = waiting(stored.saga, policy)
-    return awaited is not None and _REPLIES[letter.routing_key] in awaited["for"]
+def _closed(letter: Letter) -> str | None:
+    match letter.state:
+        case LetterState.REDRIVEN:
+            return "It was redriven and has not come back."
+        case LetterState.DISCARDED:
+            return f"It was discarded: {letter.discard_reason}"
+        case LetterState.OPEN:
+            return None
 
 
-def _words(letter: Letter, stored: store.Stored | None, *, awaited: bool | None) -> str:  # noqa: PLR0911 - a line per case
-    if letter.state is LetterState.REDRIVEN:
-        return "It was redriven and has not come back."
-    if letter.state is LetterState.DISCARDED:
-        return f"It was discarded: {letter.discard_reason}"
-    command: Command | None = _COMMANDS.get(letter.routing_key)
-    if stored is None:
-        if command:
-            return "There is no such order: nobody waits for this command to be carried out."
-        if letter.order_id is None:
-            return "It names no order. It will be handled as if it came now, and come back if it still cannot be."
-        return "There is no such order. It will be handled as if it came now, and come back if it still cannot be."
-    stands = f"the saga is {stored.saga.position.status} at {stored.saga.position.current_step}"
-    if command and awaited:
-        return f"Awaited: {stands}, and {command} is its open command. It is asked again under the same eventId."
+def _about_nothing(letter: Letter, command: Command | None) -> str:
     if command:
-        return f"Not awaited: {stands}, and does not wait for {command}. It is not published again."
-    if awaited:
-        return f"Awaited: {stands}, and takes it as the answer to its open command."
-    if awaited is None:
-        return f"Its order exists: {stands}. A request that was granted before changes nothing."
-    return f"Not awaited: {stands}. The table says what becomes of it; what was applied before changes nothing."
+        return "There is no such order: nobody waits for this command to be carried out."
+    known = "It names no order" if letter.order_id is None else "There is no such order"
+    return f"{known}. It will be handled as if it came now, and come back if it still cannot be."
+
+
+def _about_command(letter: Letter, saga: Saga, command: Command) -> tuple[bool, str]:
+    own = str(message_id(saga.id, command))
+    if saga.position.open_command is not command:
+        return False, f"Not awaited: {_stands(saga)}, and does not wait for {command}. It is not published again."
+    if letter.message_id != own:
+        words = f"Not the saga's own {command}: that has the id {own}, and this one {letter.message_id or 'none'}."
+        return False, f"{words} It is not published again."
+    words = f"Awaited: {_stands(saga)}, and {command} is its open command. It is asked again under the same eventId."
+    return True, words
+
+
+def _about_message(letter: Letter, saga: Saga, policy: Policy, read: Read) -> tuple[bool | None, str]:
+    """What the table says of anything else: it is asked, not guessed at."""
+    if letter.body is None:
+        return None, f"Its order exists: {_stands(saga)}. It is too long to be read in a list: look at it by itself."
+    try:
+        event = read(letter.routing_key, letter.body)
+    except RefusedError as error:
+        return None, f"Its order exists: {_stands(saga)}. It cannot be read, and would come back: {error}"
+    if event is None:
+        return (
+            None,
+            f"Its order exists: {_stands(saga)}, and takes no {letter.routing_key}. What it asks for is not known.",
+        )
+    told = foretold(saga, event, policy)
+    if event.signal not in REPLY_MODELS:
+        return None, f"Its order exists: {_stands(saga)}. {told}"
+    awaited = answers(saga, event)
+    return awaited, f"{'Awaited' if awaited else 'Not awaited'}: {_stands(saga)}. {told}"
+
+
+def _stands(saga: Saga) -> str:
+    return f"the saga is {saga.position.status} at {saga.position.current_step}"
 
 
 class RedriveOutcome(StrEnum):
@@ -113,6 +151,8 @@ class RedriveOutcome(StrEnum):
     """No queue takes it; it is open still."""
     BUS_AWAY = "bus_away"
     """RabbitMQ did not confirm it; it is open still."""
+    BUSY = "busy"
+    """Its turn did not come in time; it is open still."""
     GONE = "gone"
     """There is no such letter."""
 
@@ -134,32 +174,67 @@ def foresee(letter: Letter, known: Safety) -> Redrive:
     return Redrive(letter.id, RedriveOutcome.UNCHANGED if again else RedriveOutcome.REFUSED, known.words)
 
 
-async def redrive(sessions: Sessions, bus: Bus, id_: UUID, by: str, policy: Policy) -> Redrive:
-    """Publish a letter again as it was: same body, message id and headers, to where it was published at first.
+class Redrives:
+    """Publishes letters again as they were: same body, message id and headers, to where they were published at first.
+
+    One per process. Each takes a connection to the database and locks a letter until RabbitMQ has answered, so only a
+    few go on at once, and not for long: whoever reads must not wait for a broker that is away.
 
     Args:
         sessions: each of which is one transaction.
-        bus: publishes it.
-        id_: the letter.
-        by: the person who wants that.
-        policy: how long sagas wait, for telling what they wait for.
+        bus: publishes them.
+        policy: how long sagas wait, for telling what would become of a letter.
+        read: what a message, by its routing key and its body, would tell its saga.
     """
-    async with sessions() as session, session.begin():
-        letter = await dead_letters.find(session, id_, lock=True)
-        if letter is None:
-            return Redrive(id_, RedriveOutcome.GONE, "There is no such dead letter.")
-        stored = await store.find_saga(session, letter.order_id) if letter.order_id else None
-        foreseen = foresee(letter, safety(letter, stored, policy))
-        if foreseen.outcome is not RedriveOutcome.WOULD_REDRIVE:
-            return foreseen
-        failure = await bus.republish(_message(letter), letter.exchange, letter.routing_key)
-        if failure:
-            unroutable = failure == UNROUTABLE
-            return Redrive(id_, RedriveOutcome.UNROUTABLE if unroutable else RedriveOutcome.BUS_AWAY, failure)
-        reach("redrive.confirmed")
-        await dead_letters.mark_redriven(session, id_, by)
-    reach("redrive.marked")
-    return Redrive(id_, RedriveOutcome.REDRIVEN, foreseen.words)
+
+    def __init__(self, sessions: Sessions, bus: Bus, policy: Policy, read: Read) -> None:
+        self._sessions = sessions
+        self._bus = bus
+        self._policy = policy
+        self._read = read
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def known(self, session: AsyncSession, letters: Sequence[Letter]) -> list[tuple[Letter, Safety]]:
+        """What the table knows about each of these."""
+        order_ids = {letter.order_id for letter in letters if letter.order_id}
+        sagas = await store.find_orders(session, order_ids) if order_ids else {}
+        return [
+            (letter, self._safety(letter, sagas.get(letter.order_id) if letter.order_id else None))
+            for letter in letters
+        ]
+
+    async def redrive(self, id_: UUID, by: str) -> Redrive:
+        """Publish a letter again, as the wish of this person."""
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            return Redrive(id_, RedriveOutcome.BUSY, "Too many letters are being redriven at this moment.")
+        try:
+            return await self._redrive(id_, by)
+        finally:
+            self._turns.release()
+
+    async def _redrive(self, id_: UUID, by: str) -> Redrive:
+        async with self._sessions() as session, session.begin():
+            letter = await dead_letters.find(session, id_, lock=True)
+            if letter is None:
+                return Redrive(id_, RedriveOutcome.GONE, "There is no such dead letter.")
+            stored = await store.find_saga(session, letter.order_id) if letter.order_id else None
+            foreseen = foresee(letter, self._safety(letter, stored))
+            if foreseen.outcome is not RedriveOutcome.WOULD_REDRIVE:
+                return foreseen
+            failure = await self._bus.republish(_message(letter), letter.exchange, letter.routing_key, PUBLISH_WITHIN)
+            if failure:
+                unroutable = failure == UNROUTABLE
+                return Redrive(id_, RedriveOutcome.UNROUTABLE if unroutable else RedriveOutcome.BUS_AWAY, failure)
+            reach("redrive.confirmed")
+            await dead_letters.mark_redriven(session, id_, by)
+        reach("redrive.marked")
+        return Redrive(id_, RedriveOutcome.REDRIVEN, foreseen.words)
+
+    def _safety(self, letter: Letter, stored: store.Stored | None) -> Safety:
+        return safety(letter, stored, self._policy, self._read)
 
 
 async def discard(sessions: Sessions, id_: UUID, by: str, reason: str) -> Letter | None:

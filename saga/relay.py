@@ -33,7 +33,6 @@ STAND_BY_FOR = timedelta(minutes=10)
 trying costs the same however many have gathered."""
 FINISH_WITHIN, HAND_BACK_WITHIN = timedelta(seconds=2), timedelta(seconds=1)
 """How long a worker that stops goes on publishing, and then tries to tell the others what is left."""
-HANDED_BACK = "handed back: the worker that had it stopped"
 _STALE_AFTER = LEASE - 2 * PUBLISH_TIMEOUT
 """A message that waited in memory for longer is left to its row: somebody else may claim that soon, and one message
 must never be in flight twice."""
@@ -146,15 +145,14 @@ class Relay:
         self._in_hand = []
 
     async def _hand_back(self) -> None:
-        now = asyncio.get_running_loop().time()
-        left = [*self._in_hand, *(envelope for stale_at, envelope in self._waiting if now < stale_at)]
+        left = [*self._in_hand, *(envelope for _, envelope in self._waiting)]
         self._in_hand, self._waiting = [], []
         if not left:
             return
         log.info("handing back %d messages that are not known to have arrived", len(left))
         try:
             async with asyncio.timeout(HAND_BACK_WITHIN.total_seconds()), self._sessions() as session:
-                await store.postpone(session, [(envelope.id, HANDED_BACK, timedelta(0)) for envelope in left])
+                await store.release_if_leased(session, left)
         except Exception as error:
             if not classify(error).transient:
                 raise

@@ -8,11 +8,14 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    CursorResult,
+    Integer,
     Interval,
     Row,
     Table,
     Text,
     Uuid,
+    all_,
     any_,
     bindparam,
     delete,
@@ -43,6 +46,7 @@ _IDENTITIES, _OUTBOX = _table(RequestIdentity), _table(Outbox)
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid()))
 _KEYS = bindparam("keys", type_=ARRAY(Text()))
+_VERSIONS = bindparam("versions", type_=ARRAY(Integer()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +85,67 @@ async def lock_sagas(session: AsyncSession, order_ids: Iterable[UUID]) -> tuple[
 
 _LOCK_DUE = (
     _STORED.add_columns(func.clock_timestamp().label("now"))
-    .where(_SAGAS.c.due_at <= func.clock_timestamp())
+    .where(
+        _SAGAS.c.due_at <= func.clock_timestamp(),
+        _SAGAS.c.table_version == any_(_VERSIONS),
+        _SAGAS.c.order_id != all_(_IDS),
+    )
     .order_by(_SAGAS.c.due_at)
     .limit(bindparam("limit"))
     .with_for_update(of=_SAGAS, skip_locked=True)
 )
 
 
-async def lock_due(session: AsyncSession, limit: int) -> tuple[dict[UUID, Stored], datetime | None]:
+async def lock_due(
+    session: AsyncSession, limit: int, versions: Iterable[int], passed_over: Iterable[UUID] = ()
+) -> tuple[dict[UUID, Stored], datetime | None]:
     """Lock sagas whose deadline has come, the longest overdue first, passing over those that somebody else has locked.
+
+    Args:
+        session: the caller's transaction.
+        limit: the most of them.
+        versions: of the transition table; sagas of others are left to whoever knows them.
+        passed_over: the orders whose sagas are left alone.
 
     Returns:
         what is stored, by order id, and the database's time; None where nothing is due.
     """
-    rows = (await session.execute(_LOCK_DUE, {"limit": limit})).all()
+    values = {"limit": limit, "versions": list(versions), "ids": list(passed_over)}
+    rows = (await session.execute(_LOCK_DUE, values)).all()
     return {row.order_id: _stored(row) for row in rows}, max((row.now for row in rows), default=None)
 
 
-_UNTIL_NEXT = select(func.min(_SAGAS.c.due_at) - func.clock_timestamp()).where(_SAGAS.c.due_at.is_not(None))
+_UNTIL_NEXT = select(func.min(_SAGAS.c.due_at) - func.clock_timestamp()).where(
+    _SAGAS.c.due_at.is_not(None), _SAGAS.c.table_version == any_(_VERSIONS)
+)
 
 
-async def until_next_deadline(session: AsyncSession) -> timedelta | None:
-    """How long until the next deadline comes, negative when it is over; None where there is none."""
-    wait: timedelta | None = (await session.execute(_UNTIL_NEXT)).scalar_one()
+async def until_next_deadline(session: AsyncSession, versions: Iterable[int]) -> timedelta | None:
+    """How long until the next deadline of these versions comes, negative when it is over; None where there is none."""
+    wait: timedelta | None = (await session.execute(_UNTIL_NEXT, {"versions": list(versions)})).scalar_one()
     return wait
+
+
+_PARKED_FOR_EVER = (
+    select(_SAGAS.c.id)
+    # what is parked has an incident, and those have an index
+    .where(_SAGAS.c.incident.is_not(None), _SAGAS.c.timer == Timer.REASK, _SAGAS.c.due_at.is_(None))
+    .with_for_update(skip_locked=True)
+)
+_ASK_AGAIN = (
+    update(_SAGAS)
+    .where(_SAGAS.c.id.in_(_PARKED_FOR_EVER.scalar_subquery()))
+    .values(due_at=func.clock_timestamp() + func.random() * bindparam("within", type_=Interval()))
+)
+
+
+async def ask_parked_again(session: AsyncSession, within: timedelta) -> int:
+    """Give a deadline to sagas that were parked while asking again was switched off, spread over that time.
+
+    Returns:
+        how many there were.
+    """
+    return cast("CursorResult[Any]", await session.execute(_ASK_AGAIN, {"within": within})).rowcount
 
 
 _FIND_IDENTITIES = select(_IDENTITIES.c.key, _IDENTITIES.c.order_id).where(_IDENTITIES.c.key == any_(_KEYS))
@@ -213,12 +254,12 @@ async def end_orders(session: AsyncSession, sagas: Sequence[Saga]) -> None:
 
 
 async def table_versions_in_use(session: AsyncSession) -> set[int]:
-    """The versions of the transition table that unfinished sagas were started under."""
-    # the conditions of two partial indexes: what has ended is not looked at
-    unfinished = select(_SAGAS.c.table_version).where(
-        or_(_SAGAS.c.completed_at.is_(None), _SAGAS.c.due_at.is_not(None))
-    )
-    return set((await session.execute(unfinished.distinct())).scalars())
+    """The versions of the transition table that sagas with an open command were started under."""
+    # the conditions of three partial indexes, so that not every saga that has ended is looked at: an open command has
+    # a deadline, or is parked, and that is an incident
+    few = or_(_SAGAS.c.completed_at.is_(None), _SAGAS.c.due_at.is_not(None), _SAGAS.c.incident.is_not(None))
+    in_use = select(_SAGAS.c.table_version).where(few, _SAGAS.c.open_command.is_not(None))
+    return set((await session.execute(in_use.distinct())).scalars())
 
 
 # -------------------------------------------------------------------------------------------------------- the outbox
@@ -277,6 +318,19 @@ async def postpone(session: AsyncSession, failures: Iterable[tuple[UUID, str, ti
     """Let go of messages that could not be published: id, why, and when any worker may try them again."""
     rows = [{"envelope_id": id_, "error": error, "wait": wait} for id_, error, wait in failures]
     await session.execute(_POSTPONE, rows)
+
+
+_RELEASE = (
+    update(_OUTBOX)
+    .where(_OUTBOX.c.id == bindparam("envelope_id"), _OUTBOX.c.lease_until == bindparam("lease"))
+    .values(lease_until=func.clock_timestamp())
+)
+
+
+async def release_if_leased(session: AsyncSession, envelopes: Iterable[Envelope]) -> None:
+    """End the leases that these were claimed under; what somebody else has claimed since is left to them."""
+    rows = [{"envelope_id": envelope.id, "lease": envelope.lease_until} for envelope in envelopes]
+    await session.execute(_RELEASE, rows)
 
 
 async def bring_forward(session: AsyncSession, routing_keys: Iterable[str], error: str) -> None:

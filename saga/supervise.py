@@ -83,18 +83,26 @@ async def _keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def own_cancellation(work: Awaitable[_T]) -> _T:
-    """Await, letting only a cancellation through that somebody asked this task for.
+    """Await, letting a cancellation through if, and only if, somebody asked this task for it.
 
     A connection that dies makes aio-pika cancel whoever waits on it; nobody asked for that, and `except Exception`
-    does not see it.
+    does not see it. One that dies while it is being opened is told as the end of an iteration, one that was closed without
+    a reason as an error without a name; and one that is being opened takes a cancellation that was asked for as its own
+    failure.
 
     Raises:
-        BusAwayError: in place of such a stray cancellation.
+        BusAwayError: in place of any of these.
     """
+    task = asyncio.current_task()
     try:
         return await work
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
         raise BusAwayError("the connection to RabbitMQ was lost") from error
+    except Exception as error:
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from error
+        if type(error) is Exception or isinstance(error, StopAsyncIteration):
+            raise BusAwayError("the connection to RabbitMQ was closed") from error
+        raise

@@ -37,7 +37,7 @@ _NOT_SENT_PAYMENT = Ignore("ProcessPayment has not been sent yet")
 _NO_RELEASE = Ignore("no release was asked for")
 _NO_REFUND = Ignore("no refund was asked for")
 _ANSWERED = Ignore("already answered")
-_SUCCEEDED_SINCE = Ignore("it was asked again since, and succeeded")
+_NOT_OPEN = Conflict(otherwise="not open: it has succeeded since, or was never asked for", vouched=True)
 _RELEASE_FOLLOWS = Ignore("the release follows the refund")
 _RELEASE_SETTLES = Conflict(otherwise="the release settles it either way")
 _NO_TIMER = Ignore("nothing is awaited here")
@@ -113,7 +113,8 @@ def _refunding(here: Position, then: Position, if_owed: Position | None) -> Row:
     return {
         (G.INVENTORY_VALIDATED,): _ANSWERED,
         (G.INVENTORY_VALIDATION_FAILED, G.INVENTORY_RESERVATION_FAILED): _CONTRADICTS,
-        (G.INVENTORY_RESERVED, G.INVENTORY_RELEASED, G.INVENTORY_RELEASE_FAILED): _RELEASE_FOLLOWS,
+        (G.INVENTORY_RESERVED, G.INVENTORY_RELEASED): _RELEASE_FOLLOWS,
+        (G.INVENTORY_RELEASE_FAILED,): _NOT_OPEN,
         (G.PAYMENT_PROCESSED,): Go(here, S.CONFLICT, "Paid late; refund asked again", incident=K.LATE_PAYMENT),
         (G.PAYMENT_FAILED,): Ignore("the refund settles it either way"),
         (G.PAYMENT_REFUNDED,): Go(then, S.COMPLETED, "Payment refunded", if_owed=if_owed),
@@ -137,7 +138,7 @@ def _releasing(here: Position, refund: Position, then: Position) -> Row:
         (G.INVENTORY_RESERVATION_FAILED,): _RELEASE_SETTLES,
         (G.PAYMENT_PROCESSED,): Go(refund, S.CONFLICT, "Paid late; refund asked for", incident=K.LATE_PAYMENT),
         (G.PAYMENT_FAILED, G.PAYMENT_REFUNDED): _ANSWERED,
-        (G.PAYMENT_REFUND_FAILED,): _SUCCEEDED_SINCE,
+        (G.PAYMENT_REFUND_FAILED,): _NOT_OPEN,
         (G.INVENTORY_RELEASED,): Go(then, S.COMPLETED, "Inventory released"),
         (G.INVENTORY_RELEASE_FAILED, G.TRANSIENT_FAILURE, G.TIMED_OUT): Retry(park=K.RELEASE_UNANSWERED),
         (G.RETRY_DUE,): _RETRY_DUE,
@@ -162,7 +163,7 @@ def _gave_up(refund: Position, release: Position, incident: IncidentKind | None)
         ),
         (G.PAYMENT_PROCESSED,): Go(refund, S.CONFLICT, "Paid late; refund asked for", incident=K.LATE_PAYMENT),
         (G.PAYMENT_FAILED, G.PAYMENT_REFUNDED, G.INVENTORY_RELEASED): _ANSWERED,
-        (G.PAYMENT_REFUND_FAILED, G.INVENTORY_RELEASE_FAILED): _SUCCEEDED_SINCE,
+        (G.PAYMENT_REFUND_FAILED, G.INVENTORY_RELEASE_FAILED): _NOT_OPEN,
         (G.TRANSIENT_FAILURE, *_TIMERS): _NO_TIMER,
         (G.CANCEL,): Refuse("the order has failed"),
         (G.OPERATOR_RETRY,): Refuse("the saga has ended; there is nothing to ask"),

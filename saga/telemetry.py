@@ -24,7 +24,7 @@ UNPUBLISHED = Counter(
 DEAD_LETTERS = Counter("order_service_dead_letters_total", "Messages that could not be handled, by reason.", ["reason"])
 RESTARTS = Counter("order_service_task_restarts_total", "Background tasks that died and were restarted.", ["task"])
 CONSUMER_RESTARTS = Counter(
-    "order_service_consumer_restarts_total", "Consumers that were gone and were started again, by queue.", ["queue"]
+    "order_service_consumer_restarts_total", "Consuming connections that were given up and opened again."
 )
 
 

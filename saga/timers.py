@@ -10,11 +10,14 @@ import asyncio
 import logging
 from datetime import timedelta
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from saga import store
 from saga.database import Sessions
 from saga.engine import Engine
 from saga.errors import classify
 from saga.failpoints import reach
+from saga.table import TABLES
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,8 @@ BATCH = 50
 """Deadlines fired at once."""
 BREATH = timedelta(seconds=0.1)
 """Sleep after a full batch: what has gathered during a long stop comes as a stream, not as a storm."""
+LOOK_FOR_PARKED_EVERY = 60.0
+"""Seconds between two looks for sagas that were parked while asking again was switched off."""
 
 
 class Timers:
@@ -32,11 +37,14 @@ class Timers:
     Args:
         sessions: for looking, in which every statement is a transaction; one is used at a time.
         engine: carries out what is due.
+        reask: how often what is parked is asked again; None: never.
     """
 
-    def __init__(self, sessions: Sessions, engine: Engine) -> None:
+    def __init__(self, sessions: Sessions, engine: Engine, reask: timedelta | None) -> None:
         self._sessions = sessions
         self._engine = engine
+        self._reask = reask
+        self._next_look_for_parked = 0.0
 
     async def run(self) -> None:
         """Look, fire and sleep, until cancelled."""
@@ -53,9 +61,19 @@ class Timers:
     async def _until_next(self) -> timedelta | None:
         try:
             async with self._sessions() as session:
-                return await store.until_next_deadline(session)
+                await self._look_for_parked(session)
+                return await store.until_next_deadline(session, TABLES)
         except Exception as error:
             if not classify(error).transient:
                 raise
             log.debug("the deadlines cannot be read for now: %s", error)
             return None
+
+    async def _look_for_parked(self, session: AsyncSession) -> None:
+        """Sagas that nobody was to ask again get a deadline once somebody is."""
+        now = asyncio.get_running_loop().time()
+        if self._reask is None or now < self._next_look_for_parked:
+            return
+        if found := await store.ask_parked_again(session, self._reask):
+            log.info("%d sagas were parked while asking again was switched off; they are asked again", found)
+        self._next_look_for_parked = now + LOOK_FOR_PARKED_EVERY

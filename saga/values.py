@@ -11,7 +11,11 @@ from saga.cells import WHEN_DUE, Signal
 
 
 class Entry(TypedDict):
-    """One entry of the history, as it is stored. `event` is the signal; the HTTP API leaves it out."""
+    """One entry of the history, as it is stored. What the HTTP API leaves out is for the saga itself.
+
+    `event` is the signal; `words` are a person's own, without ours; `incident` is what it shows to a person;
+    `earlierIds` are the `eventId`s of the entries whose place it took.
+    """
 
     step: str
     status: str
@@ -22,6 +26,9 @@ class Entry(TypedDict):
     eventId: NotRequired[str]
     actor: NotRequired[str]
     count: NotRequired[int]
+    words: NotRequired[str]
+    incident: NotRequired[str]
+    earlierIds: NotRequired[list[str]]
 
 
 class Incident(TypedDict):
@@ -68,13 +75,15 @@ class Event:
     event_id: UUID | None = None
     """Identity of the message that brought it; None for timers and HTTP requests."""
     causation_id: UUID | None = None
-    """The command that a reply says it answers."""
+    """The command that a reply says it answers, or a verdict is about; the saga itself where none was open."""
     retryable: bool = False
     """A failure reply that says it is transient."""
     words: str | None = None
     """The participant's or the person's own words, shown in the history."""
     actor: str | None = None
     deadline: Deadline | None = None
+    saga_id: UUID | None = None
+    """The saga that a reply names, where it names one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,24 +8,32 @@ from the entry about parking beside it. The other is how often and when somethin
 into one entry with a `count`. Such an entry may have happened at any time before as well; so the fold goes on with
 *every* way that the saga may have taken, one of each kind, and one of them has to lead to the row. Numbers are compared
 exactly where nothing was coalesced, else within what is possible.
+
+That ends soon however much was coalesced: what a way may become is worked out once for its kind and an entry, and there
+are few kinds. For that a way remembers of its history only what tells kinds apart (`_memory`). Which answers a Conflict
+contradicts is looked up in the row: any that was given before, or may have been.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from models.messages import instant_text
-from models.states import Command, EntryStatus, OrderStatus
-from saga.cells import WHEN_DUE, Go, Note, Retry, SendAgain, Signal
+from models.states import Command, EntryStatus, IncidentKind, OrderStatus, Timer
+from saga.cells import REPLY_MODELS, WHEN_DUE, Already, Conflict, Go, Ignore, Note, Refuse, Retry, SendAgain, Signal
 from saga.decide import begin, decide
-from saga.history import answer_of, owes_release
+from saga.history import acknowledges, answer_of, open_contradiction, owes_release
 from saga.table import TABLES
 from saga.values import Deadline, Entry, Event, Policy, Saga
 
-# more sends than can be set, and fewer than a float can double
-_GOES_ON = Policy(retry_attempts=64, retry_delay=timedelta(0), saga_timeout=timedelta.max)
-_PARKS = Policy(retry_attempts=0, saga_timeout=timedelta(0))
+# more sends than can be set, and fewer than a float can double; every deadline at once, so that it is the earliest
+_GOES_ON = Policy(timedelta(0), 64, timedelta(0), timedelta.resolution, timedelta.max)
+_PARKS = replace(_GOES_ON, retry_attempts=0, saga_timeout=timedelta(0))
+_NEVER = timedelta(days=3650)
+"""A deadline so far ahead will never come."""
+
+_Kind = tuple[Any, ...]
 
 
 def differences(saga: Saga, order_status: OrderStatus) -> list[str]:
@@ -42,86 +50,142 @@ def refold(saga: Saga) -> list[str]:
     """In what a saga's row differs from what its history leads to; nothing where all is well."""
     if saga.table_version not in TABLES:
         return [f"table version {saga.table_version} is not known here"]
-    exact = not any(_repeated(saga.history))
-    ways = [begin(saga.id, saga.order_id, saga.created_at, _GOES_ON, saga.table_version).saga]
-    for index, entry in enumerate(saga.history):
-        if entry["status"] == EntryStatus.PARKED and index and _together(saga.history[index - 1], entry):
-            # it came with the failed attempt before it
-            continue
-        ways = _with_repetitions(ways, list(_repeated(saga.history[index:])))
-        parks = _may_have_parked(saga.history, index)
-        ways = _kinds(after for way in ways for after in _told(way, entry, parks, exact=exact))
-        if not ways:
-            what = f"{entry['step']} {entry['status']}, upon {entry['event']}"
-            return [f"history: entry {index + 1} ({what}) cannot follow those before it"]
-    return min((_compare(saga, way, exact=exact) for way in ways), key=len)
+    return _Fold(saga).differences()
 
 
-def _told(saga: Saga, entry: Entry, parks: Iterable[bool], *, exact: bool = False) -> Iterator[Saga]:
-    """Where the saga may stand once that has happened; nothing where it cannot happen.
+class _Fold:
+    """The ways that a row's history may stand for."""
 
-    Args:
-        saga: where it stands before.
-        entry: what its history says of it.
-        parks: whether a failed attempt is the last one.
-        exact: whether the attempts have to be right as well.
-    """
-    now = datetime.fromisoformat(entry["timestamp"])
-    if entry["status"] == EntryStatus.IGNORED:
-        yield replace(saga, updated_at=now, history=[*saga.history, entry])
-        return
-    event = Event(Signal(entry["event"]), saga.order_id, actor=entry.get("actor"), deadline=Deadline.of(saga))
-    if event.signal in WHEN_DUE.values():
-        if saga.timer is None or WHEN_DUE[saga.timer] is not event.signal:
+    def __init__(self, row: Saga) -> None:
+        self._row = row
+        self._exact = not any(map(_is_repeated, row.history))
+        self._worked_out: dict[tuple[_Kind, int], list[tuple[bool, Saga]]] = {}
+
+    def differences(self) -> list[str]:
+        """In what the row differs from the way that comes closest."""
+        row = self._row
+        ways = [begin(row.id, row.order_id, row.created_at, _GOES_ON, row.table_version).saga]
+        for index, entry in enumerate(row.history):
+            if entry["status"] == EntryStatus.PARKED and index and _together(row.history[index - 1], entry):
+                # it came with the failed attempt before it
+                continue
+            parks = _may_have_parked(row.history, index)
+            ways = _kinds(
+                after for way in self._with_repetitions(ways, index) for park, after in self._told(way, index)
+                if park in parks
+            )  # fmt: skip
+            if not ways:
+                what = f"{entry['step']} {entry['status']}, upon {entry['event']}"
+                return [f"history: entry {index + 1} ({what}) cannot follow those before it"]
+        return min((_compare(row, way, exact=self._exact) for way in ways), key=len)
+
+    def _with_repetitions(self, ways: list[Saga], index: int) -> list[Saga]:
+        """These ways, and all that coalesced entries lead to if they happened here, as often as it may have been."""
+        history = self._row.history
+        later = [
+            number
+            for number in range(index, len(history))
+            if _is_repeated(history[number]) and history[number]["status"] != EntryStatus.PARKED
+        ]
+        found = {_kind(way): way for way in ways}
+        new = ways
+        while new:
+            told = [after for way in new for number in later for _, after in self._told(way, number)]
+            new = [way for way in _kinds(told) if _kind(way) not in found]
+            found |= {_kind(way): way for way in new}
+        return list(found.values())
+
+    def _told(self, way: Saga, index: int) -> list[tuple[bool, Saga]]:
+        """Where a way may lead once that entry has happened, and whether by parking; nowhere where it cannot happen."""
+        if self._exact:
+            return list(self._tell(way, index))
+        known = self._worked_out.get((_kind(way), index))
+        if known is None:
+            # how often something was sent is looked at in the row; here once is enough
+            once = replace(way, sent=dict.fromkeys(way.sent, 1))
+            known = self._worked_out[_kind(way), index] = list(self._tell(once, index))
+        return known
+
+    def _tell(self, way: Saga, index: int) -> Iterator[tuple[bool, Saga]]:
+        entry = self._row.history[index]
+        now = datetime.fromisoformat(entry["timestamp"])
+        if entry["status"] == EntryStatus.IGNORED:
+            yield False, replace(way, updated_at=now, history=_memory([*way.history, entry]))
             return
-        saga = replace(saga, due_at=now)
-    for park in parks:
-        after = decide(saga, event, now, _PARKS if park else _GOES_ON).saga
-        *_, before, last = (None, None, *after.history)
-        written = before if park else last
-        if after is saga or written is None or last is None or park != (last["status"] == EntryStatus.PARKED):
-            continue
-        same = (written["step"], written["status"]) == (entry["step"], entry["status"])
-        if same and (not exact or written["attempt"] == entry["attempt"]):
-            yield after
+        signal = Signal(entry["event"])
+        cell = TABLES[way.table_version][way.position][signal]
+        due = way.timer and WHEN_DUE[way.timer]
+        if isinstance(cell, Ignore | Refuse | Already) or (signal in WHEN_DUE.values() and signal is not due):
+            return
+        event = Event(signal, way.order_id, words=_words(entry), actor=entry.get("actor"), deadline=Deadline.of(way))
+        before = self._answered(index) if isinstance(cell, Conflict) else way.history
+        before_it = replace(way, history=before, due_at=now if signal is due else way.due_at)
+        for park in (False, True) if isinstance(cell, Retry) else (False,):
+            after = decide(before_it, event, now, _PARKS if park else _GOES_ON).saga
+            *_, first, last = (None, None, *after.history)
+            written = first if park else last
+            if after is before_it or not written or not last or park != (last["status"] == EntryStatus.PARKED):
+                continue
+            same = (written["step"], written["status"]) == (entry["step"], entry["status"])
+            if same and (not self._exact or written["attempt"] == entry["attempt"]):
+                yield park, replace(after, history=_memory([*way.history, written]))
+
+    def _answered(self, index: int) -> list[Entry]:
+        """What may have been answered before that entry, people's words last: as late as they may have been."""
+        history = self._row.history
+        if self._exact:
+            return history[:index]
+        before = [*history[:index], *filter(_is_repeated, history[index:])]
+        return sorted(before, key=lambda entry: entry["status"] == EntryStatus.RESOLVED)
 
 
-def _repeated(history: Iterable[Entry]) -> Iterator[Entry]:
-    return (entry for entry in history if entry.get("count", 1) > 1)
+def _words(entry: Entry) -> str | None:
+    """The participant's or the person's own words that an entry was made with; ours in their place do no harm."""
+    return entry.get("words") or (entry["message"] if entry["event"] in REPLY_MODELS else None)
+
+
+def _is_repeated(entry: Entry) -> bool:
+    return entry.get("count", 1) > 1
 
 
 def _together(one: Entry, other: Entry) -> bool:
     return (one["event"], one["timestamp"]) == (other["event"], other["timestamp"])
 
 
-def _may_have_parked(history: list[Entry], index: int) -> list[bool]:
+def _may_have_parked(history: list[Entry], index: int) -> tuple[bool, ...]:
     """Whether what this entry tells of parked the saga: as the next one says, unless it was coalesced into a later."""
     after = [entry for entry in history[index + 1 :] if entry["status"] == EntryStatus.PARKED]
     if after and after[0] is history[index + 1] and _together(history[index], after[0]):
-        return [True]
-    return [False, True] if any(_repeated(after)) else [False]
+        return (True,)
+    return (False, True) if any(map(_is_repeated, after)) else (False,)
 
 
-def _with_repetitions(ways: list[Saga], entries: list[Entry]) -> list[Saga]:
-    """These ways, and all that these entries lead to if they happened here, as often as it may have been."""
-    entries = [entry for entry in entries if entry["status"] != EntryStatus.PARKED]
-    if not entries:
-        return ways
-    while True:
-        more = _kinds([*ways, *(new for way in ways for entry in entries for new in _told(way, entry, (False, True)))])
-        if len(more) == len(ways):
-            return ways
-        ways = more
+_REMEMBERED: tuple[Callable[[Entry], bool], ...] = (
+    lambda entry: entry["event"] == Signal.INVENTORY_RESERVED,
+    lambda entry: answer_of(entry) == (Command.RELEASE_INVENTORY, True),
+    lambda entry: entry.get("incident") == IncidentKind.CONTRADICTION,
+    acknowledges,
+)
+
+
+def _memory(history: list[Entry]) -> list[Entry]:
+    """Of a history, the newest entry of each sort that `decide` asks for where nothing is contradicted."""
+    newest = {next((i for i in reversed(range(len(history))) if sort(history[i])), None) for sort in _REMEMBERED}
+    return [entry for index, entry in enumerate(history) if index in newest]
+
+
+def _kind(way: Saga) -> _Kind:
+    """What the future of a way depends on, and the comparison."""
+    incident = way.incident["kind"] if way.incident else None
+    state = way.position.name, way.timer, incident, way.cancel_requested, way.failed_step, way.reason
+    return *state, owes_release(way.history), open_contradiction(way.history) is not None
 
 
 def _kinds(ways: Iterable[Saga]) -> list[Saga]:
-    """One of each kind: those that differ in nothing that the future depends on, nor the comparison."""
-    kinds: dict[Any, Saga] = {}
+    """One of each kind."""
+    kinds: dict[_Kind, Saga] = {}
     for way in ways:
-        incident = way.incident["kind"] if way.incident else None
-        answers = frozenset(map(answer_of, way.history))
-        state = way.position, way.timer, incident, way.cancel_requested, way.failed_step
-        kinds.setdefault((*state, owes_release(way.history), answers), way)
+        kinds.setdefault(_kind(way), way)
     return list(kinds.values())
 
 
@@ -133,13 +197,24 @@ def _compare(row: Saga, way: Saga, *, exact: bool) -> list[str]:
         ("incident", row.incident["kind"] if row.incident else None, way.incident["kind"] if way.incident else None),
         ("cancel_requested", row.cancel_requested, way.cancel_requested),
         ("failed_step", row.failed_step, way.failed_step),
+        ("reason", row.reason, way.reason),
     ]
     newest = row.history[-1]["timestamp"] if row.history else instant_text(row.created_at)
     pairs.append(("updated_at", instant_text(row.updated_at), newest))
     if exact:
         pairs += [("sent", row.sent, way.sent), ("completed_at", row.completed_at, way.completed_at)]
     wrong = [f"{what}: the row has {had}, its history gives {given}" for what, had, given in pairs if had != given]
+    wrong += _untimely(row, way.due_at or row.created_at if exact else row.created_at)
     return wrong if exact else wrong + list(_impossible(row))
+
+
+def _untimely(row: Saga, earliest: datetime) -> Iterator[str]:
+    """A deadline that cannot be: only what is parked may have none."""
+    if row.due_at is None:
+        if row.timer not in (None, Timer.REASK):
+            yield f"due_at: there is none, and the timer is {row.timer}"
+    elif row.timer is None or not earliest <= row.due_at <= row.updated_at + _NEVER:
+        yield f"due_at: {row.due_at} is no deadline of this saga"
 
 
 def _impossible(row: Saga) -> Iterator[str]:

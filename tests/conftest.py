@@ -12,6 +12,7 @@ from local.host import temporary_home
 from local.postgres import PrivatePostgres
 from local.rabbitmq import rabbitmq as find_rabbitmq
 from saga.database import connect, migrate
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +36,19 @@ def rabbitmq(home: Path) -> Iterator[RabbitMQ]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: PrivatePostgres) -> Iterator[Databases]:
+    """Where tests have their databases from."""
+    with Databases(postgres) as databases:
+        yield databases
+
+
 @pytest.fixture
-def database(postgres: PrivatePostgres) -> Iterator[str]:
+def database(databases: Databases) -> Iterator[str]:
     """The address of an empty database."""
-    name = f"test_{uuid4().hex}"
-    yield postgres.create_database(name)
-    postgres.drop_database(name)
+    url = databases.create()
+    yield url
+    databases.drop(url)
 
 
 @pytest.fixture(scope="session")
@@ -57,11 +65,11 @@ def template(postgres: PrivatePostgres) -> str:
 
 
 @pytest.fixture
-def migrated(postgres: PrivatePostgres, template: str) -> Iterator[str]:
+def migrated(databases: Databases, template: str) -> Iterator[str]:
     """The address of a database with the service's schema and nothing in it."""
-    name = f"test_{uuid4().hex}"
-    yield postgres.create_database(name, template=template)
-    postgres.drop_database(name)
+    url = databases.copy(template)
+    yield url
+    databases.give_back(url)
 
 
 @pytest.fixture

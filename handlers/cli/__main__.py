@@ -16,6 +16,7 @@ from handlers.cli.client import Client
 from handlers.cli.outcome import Code, fail
 from handlers.cli.showing import print_json, print_saga, print_sagas, print_table
 from models.states import Command, CurrentStep, SagaStatus
+from saga.cells import REPLY_MODELS, Signal
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -105,6 +106,8 @@ def resolve(
     step: Annotated[Command | None, typer.Option(help="The command that is meant; no other is resolved then.")] = None,
 ) -> None:
     """Say what really happened to the open command."""
+    if step is None:
+        _require_step(context.obj, order)
     _act(context.obj, order, "resolve", {"outcome": outcome, "reason": reason, "step": step})
 
 
@@ -124,12 +127,13 @@ def retry_many(  # noqa: PLR0913, PLR0917 - each is an option
     older_than: OlderThan = None,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 100,
     after: After = None,
+    reason: MaybeReason = None,
     rate: Annotated[float, typer.Option(min=0.1, max=1000, help="How many a second.")] = 10,
     really: Annotated[bool, typer.Option("--really", help="Do it; else only tell what would be done.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Ask the open commands of many sagas again. One call takes 25 seconds at most; it says where to go on."""
     client: Client = context.obj
-    filters = _filters(status, step, incident, user, older_than) | {"limit": limit, "after": after}
+    filters = _filters(status, step, incident, user, older_than) | {"limit": limit, "after": after, "reason": reason}
     body = {name: value for name, value in filters.items() if value is not None}
     answer = client.ask("POST", "api", "sagas", "retry", body=body | {"dryRun": not really, "ratePerSecond": rate})
     if client.as_json:
@@ -152,6 +156,13 @@ def _filters(
 
 def _act(client: Client, order: UUID, action: str, body: Any) -> None:
     _show(client, client.ask("POST", "api", "sagas", str(order), action, body=body))
+
+
+def _require_step(client: Client, order: UUID) -> None:
+    """Let a verdict name its command where one is open: when the same line is entered again, another may be."""
+    if waiting := client.ask("GET", "api", "orders", str(order), "saga")["waiting"]:
+        open_ = REPLY_MODELS[Signal(waiting["for"][0])].answers
+        fail(f"--step: name the command that is meant; {open_} is open now", Code.USAGE)
 
 
 def _show(client: Client, saga: Any) -> None:

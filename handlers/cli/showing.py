@@ -7,18 +7,23 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from handlers.cli.outcome import output
 
+_APART = ("headers", "properties", "body", "bodyBase64", "safety")
+"""Of a dead letter: what is not shown as a line of its own."""
 _PRECISE, _MINUTE, _HOUR, _DAY = 10, 60, 3_600, 86_400
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UNESCAPED = re.compile(r"[\x7f-\x9f]")
+"""Control characters that JSON does not ask to be escaped."""
 
 
 def print_json(answer: Any) -> None:
-    """An answer as it came."""
-    output.print(json.dumps(answer, indent=2, ensure_ascii=False))
+    """An answer as it came; what could command a terminal is escaped, as JSON lets it be."""
+    output.print(_json(answer, indent=2))
 
 
 def print_sagas(page: dict[str, Any]) -> None:
@@ -67,19 +72,54 @@ def print_saga(saga: dict[str, Any]) -> None:
         output.print(f"ahead: {', '.join(saga['remainingSteps'])}")
 
 
-def print_table(heads: Iterable[str], lines: Iterable[Iterable[str]], following: str | None = None) -> None:
+def print_letters(page: dict[str, Any]) -> None:
+    """A page of dead letters, a line for each; the error, which may be long, comes last."""
+    print_table(
+        ("id", "arrived", "count", "reason", "routing key", "order", "if redriven", "error"),
+        (
+            (
+                letter["id"],
+                letter["lastAt"],
+                str(letter["count"]),
+                letter["reason"],
+                letter["routingKey"],
+                letter["orderId"] or "",
+                letter["safety"]["detail"],
+                letter["error"],
+            )
+            for letter in page["items"]
+        ),
+        page["next"],
+    )
+
+
+def print_letter(letter: dict[str, Any]) -> None:
+    """A dead letter with all that it has."""
+    lines = [(name, _word(value)) for name, value in letter.items() if name not in _APART]
+    for part in ("headers", "properties"):
+        lines += [(f"{part}: {name}", _word(value)) for name, value in letter[part].items()]
+    print_table(("", ""), [*lines, ("if redriven", letter["safety"]["detail"])])
+    output.print("body, in Base64:" if letter["body"] is None else "body:")
+    for line in (letter["bodyBase64"] if letter["body"] is None else letter["body"]).splitlines():
+        output.print(clean(line.expandtabs()))
+
+
+def print_table(
+    heads: Iterable[str], lines: Iterable[Iterable[str]], following: str | None = None, on: Console = output
+) -> None:
     """Lines under heads, as wide as they are; `following` is what `--after` takes for the next page."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    heads = tuple(heads)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(heads))
     for head in heads:
         table.add_column(head, no_wrap=True)
     for line in lines:
         table.add_row(*(Text(clean(word)) for word in line))
     if table.row_count:
-        output.print(table)
+        on.print(table)
     else:
-        output.print("none")
+        on.print("none")
     if following:
-        output.print(f"more: --after {following}")
+        on.print(f"more: --after {following}")
 
 
 def duration(seconds: float) -> str:
@@ -102,6 +142,18 @@ def instant(text: str) -> datetime:
 def clean(text: str) -> str:
     """A text that came over the network, without what could command a terminal."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _word(value: Any) -> str:
+    """A value in a line: a text as it is, nothing where there is none, anything else as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else _json(value)
 
 
 def _attempt(saga: dict[str, Any]) -> str:

@@ -64,6 +64,18 @@ async def test_an_operator_asks_again_resolves_and_gives_up(service: Service, sh
     assert history[0]["message"] == "asked again by an operator: again"
 
 
+async def test_a_verdict_names_the_command_that_it_is_about_where_one_is_open(
+    service: Service, shell: CommandLine
+) -> None:
+    order = (await service.place())["id"]
+    verdict = ("resolve", order, "succeeded", "--reason", "looked")
+    assert "ValidateInventory is open now" in await shell.run(*verdict, code=2)
+    assert (await service.saga(order))["history"] == []
+    await service.happen(order, *HAPPY, Signal.PAYMENT_FAILED)
+    assert "incident" in await shell.run("saga", order)
+    assert "incident" not in await shell.run(*verdict)
+
+
 async def test_an_order_is_cancelled(service: Service, shell: CommandLine) -> None:
     order = (await service.place())["id"]
     assert "Cancelled by the client: changed my mind" in await shell.run("cancel", order, "--reason", "changed my mind")
@@ -73,8 +85,13 @@ async def test_many_are_only_asked_again_where_that_is_really_meant(service: Ser
     order = (await service.place())["id"]
     assert "would-retry" in await shell.run("retry-many", "--status", "Started")
     assert (await service.saga(order))["history"] == []
-    assert "applied" in await shell.run("retry-many", "--status", "Started", "--really", "--rate", 1000)
-    assert (await service.saga(order))["waiting"]["attempt"] == 2
+    really = ("--really", "--rate", 1000, "--reason", "Inventory is back")
+    assert "applied" in await shell.run("retry-many", "--status", "Started", *really)
+    saga = await service.saga(order)
+    assert (saga["waiting"]["attempt"], saga["history"][-1]["message"]) == (
+        2,
+        "asked again by an operator: Inventory is back",
+    )
 
 
 @pytest.mark.parametrize(

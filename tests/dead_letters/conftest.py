@@ -155,13 +155,18 @@ class Api:
         return await self.call("POST", f"/{id_}/redrive")
 
 
-@asynccontextmanager
-async def serving(pool: AsyncEngine, bus: Bus, host: str = "127.0.0.1") -> AsyncIterator[Api]:
-    """The API as long as the block lasts."""
+def letters_app(pool: AsyncEngine, bus: Bus) -> FastAPI:
+    """The routes as an application."""
     app = FastAPI()
     answer_problems(app)
     app.include_router(dead_letter_routes(sessions(pool), bus, Policy()))
-    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False, client=(host, 1))
+    return app
+
+
+@asynccontextmanager
+async def serving(pool: AsyncEngine, bus: Bus, host: str = "127.0.0.1") -> AsyncIterator[Api]:
+    """The API as long as the block lasts."""
+    transport = httpx2.ASGITransport(app=letters_app(pool, bus), raise_app_exceptions=False, client=(host, 1))
     async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
         yield Api(client)
 

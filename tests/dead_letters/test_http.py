@@ -101,6 +101,12 @@ REQUESTS: list[tuple[str, str, dict[str, Any], int]] = [
     ("DELETE", f"/{uuid4()}", {"params": {"reason": "\x00"}}, 422),
     ("POST", "/redrive", {"json": {"dryRun": "yes"}}, 422),
     ("POST", "/redrive", {"json": []}, 422),
+    ("POST", "/redrive", {"json": {"dryrun": True}}, 422),
+    ("POST", "/redrive", {"json": {"state": "discarded"}}, 422),
+    ("POST", "/redrive", {"json": {"routingKey": ""}}, 422),
+    ("POST", "/redrive", {"json": {"after": "f" * 32}}, 422),
+    ("POST", "/redrive", {"json": {"limit": 101}}, 422),
+    ("POST", "/redrive", {"json": {}, "params": {"reason": "invalid"}}, 422),
     ("POST", "/redrive", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400),
     ("POST", "/redrive", {"content": b"{}"}, 415),
 ]

@@ -1,14 +1,23 @@
 """Letters are published again unchanged, once; what the table knows is told before, and obeyed."""
 
 import asyncio
+import json
+import socket
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from handlers import redriving
+from models.states import Command
+from saga import redrive
 from saga.bus import Bus
 from saga.cells import Signal
+from saga.database import connect
+from saga.dead_letters import SHORT_BODY_BYTES
 from saga.engine import Engine
 from saga.outbox import DEAD_LETTER_EXCHANGE
 from saga.values import Event, message_id
@@ -118,8 +127,9 @@ async def test_while_the_broker_is_away_a_letter_stays_open(wire: Wire, table: T
         answer = await api.redrive(id_)
         assert problem(answer, 503) == "bus-away"
         assert answer.headers["retry-after"]
-        many = await api.call("POST", "/redrive", json={})
-        assert [one["outcome"] for one in many.json()["items"]] == ["bus_away"]
+        many = await api.call("POST", "/redrive", json={"dryRun": False})
+        assert problem(many, 503) == "bus-away"
+        assert many.headers["retry-after"]
         assert (await api.get(id_))["state"] == "open"
 
 
@@ -128,14 +138,15 @@ async def test_a_command_is_redriven_while_its_saga_waits_for_it_and_never_after
 ) -> None:
     accepted = await engine.create(order_request())
     messages = await wire.listen("domain.order.*")
-    commands = {name: f"domain.order.{name}" for name in ("ValidateInventory", "ProcessPayment")}
-    for key in commands.values():
-        copy = envelope(key, exchange=DEAD_LETTER_EXCHANGE, body=order_json(accepted.order_id))
+    commands = {command: f"domain.order.{command}" for command in (Command.VALIDATE_INVENTORY, Command.PROCESS_PAYMENT)}
+    for command, key in commands.items():
+        own = message_id(accepted.saga_id, command)
+        copy = envelope(key, exchange=DEAD_LETTER_EXCHANGE, message_id=own, body=order_json(accepted.order_id))
         assert await bus.publish([copy]) == {}
     await table.arrivals(2)
     letters = {letter["routingKey"]: letter for letter in await api.list()}
 
-    open_, early = (letters[commands[name]] for name in ("ValidateInventory", "ProcessPayment"))
+    open_, early = (letters[key] for key in commands.values())
     assert open_["safety"] | {"detail": ""} == {
         "redrivable": True,
         "awaited": True,
@@ -148,12 +159,13 @@ async def test_a_command_is_redriven_while_its_saga_waits_for_it_and_never_after
     assert (await api.redrive(open_["id"])).json()["outcome"] == "redriven"
     assert (await take(messages)).message_id == open_["messageId"]
 
-    await bus.publish([envelope(commands["ValidateInventory"], exchange=DEAD_LETTER_EXCHANGE,
-                                message_id=message_id(accepted.saga_id, "ValidateInventory"),  # type: ignore[arg-type]
-                                body=order_json(accepted.order_id))])  # fmt: skip
+    validate = commands[Command.VALIDATE_INVENTORY]
+    own = message_id(accepted.saga_id, Command.VALIDATE_INVENTORY)
+    again = envelope(validate, exchange=DEAD_LETTER_EXCHANGE, message_id=own, body=order_json(accepted.order_id))
+    await bus.publish([again])
     await table.arrivals(3)
     await engine.advance(Event(Signal.INVENTORY_VALIDATED, accepted.order_id, event_id=uuid4()))
-    late = next(one for one in await api.list(routingKey=commands["ValidateInventory"]) if one["state"] == "open")
+    (late,) = await api.list(routingKey=validate)
     assert "does not wait" in late["safety"]["detail"]
     assert problem(await api.redrive(late["id"]), 409) == "redrive-refused"
     assert messages.empty()
@@ -167,38 +179,178 @@ async def test_a_command_for_an_order_that_is_not_there_is_not_published(
     assert problem(await api.redrive(row["id"]), 409) == "redrive-refused"
 
 
-async def test_a_reply_shows_whether_its_saga_waits_for_it(wire: Wire, table: Table, api: Api, engine: Engine) -> None:
+async def test_a_command_that_is_not_the_sagas_own_is_not_published_even_if_its_kind_is_open(
+    wire: Wire, bus: Bus, table: Table, api: Api, engine: Engine
+) -> None:
     accepted = await engine.create(order_request())
-    for name in ("InventoryValidated", "InventoryReserved", "Nothing"):
-        await wire.publish(order_json(accepted.order_id), f"domain.inventory.{name}")
-    await table.arrivals(3)
-    shown = {letter["routingKey"].rsplit(".")[-1]: letter["safety"] for letter in await api.list()}
-    assert {name: one["awaited"] for name, one in shown.items()} == {
-        "InventoryValidated": True,
-        "InventoryReserved": False,
-        "Nothing": None,
-    }
-    assert all(one["redrivable"] and one["sagaStatus"] == "Started" for one in shown.values())
+    messages = await wire.listen("domain.order.*")
+    key, body = "domain.order.ValidateInventory", order_json(accepted.order_id)
+    await bus.publish([envelope(key, exchange=DEAD_LETTER_EXCHANGE, body=body)])
+    (row,) = await table.arrivals(1)
+    safety = (await api.get(row["id"]))["safety"]
+    assert (safety["redrivable"], safety["awaited"]) == (False, False)
+    assert str(message_id(accepted.saga_id, Command.VALIDATE_INVENTORY)) in safety["detail"]
+    assert problem(await api.redrive(row["id"]), 409) == "redrive-refused"
+    assert messages.empty()
 
 
-async def test_many_are_redriven_by_filter_and_a_dry_run_only_tells(wire: Wire, table: Table, api: Api) -> None:
+HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
+FORETOLD: list[tuple[tuple[Signal, ...], str, dict[str, Any], bool | None, str]] = [
+    ((), "inventory.InventoryValidated", {}, True,
+     "Inventory validated; the saga would be InProgress at ReserveInventory; ReserveInventory would be sent."),
+    ((), "inventory.InventoryReserved", {}, False,
+     "It would change nothing: ReserveInventory has not been sent yet."),
+    ((), "inventory.InventoryValidated", {"causationId": str(uuid4())}, False,
+     "It would change nothing: it answers another command."),
+    ((), "order.CancelOrder", {}, None,
+     ("Its order exists: the saga is Started at ValidateInventory. It would be applied: Cancelled by the client;"
+      " the saga would be Failed at Failed; OrderFailed would be sent.")),
+    (HAPPY[:2], "order.CancelOrder", {}, None,
+     "It would change nothing: too late to cancel: the payment has been asked for."),
+    (HAPPY, "billing.PaymentFailed", {"reason": "no money"}, False,
+     "It would be applied: PaymentFailed contradicts an earlier answer; incident contradiction."),
+    ((Signal.INVENTORY_VALIDATION_FAILED,), "billing.PaymentProcessed", {}, False,
+     "It would be applied: Paid late; refund asked for; RefundPayment would be sent; incident late_payment."),
+    (HAPPY[:1], "inventory.InventoryReserved", {"eventId": 7}, None,
+     "It cannot be read, and would come back: eventId: Value error, must be a UUID in a string"),
+    ((), "order.OrderCreated", {}, None, "What it asks for is not known."),
+]  # fmt: skip
+"""What has happened, what comes late, whether it is awaited, and what is told of it before it is redriven."""
+
+
+@pytest.mark.parametrize("case", FORETOLD, ids=[case[1] for case in FORETOLD])
+async def test_what_would_come_of_a_message_is_what_the_table_says(
+    wire: Wire, table: Table, api: Api, engine: Engine, case: Any
+) -> None:
+    before, name, more, awaited, told = case
+    order_id = (await engine.create(order_request())).order_id
+    for signal in before:
+        await engine.advance(Event(signal, order_id, event_id=uuid4()))
+    body = {"eventId": str(uuid4()), "orderId": str(order_id), "message": "all is well"} | more
+    await wire.publish(json.dumps(body).encode(), f"domain.{name}")
+    await table.arrivals(1)
+    (letter,) = await api.list()
+    assert letter["safety"]["redrivable"]
+    assert letter["safety"]["awaited"] is awaited
+    assert letter["safety"]["detail"].endswith(told)
+
+
+async def test_what_was_applied_before_is_told_to_change_nothing(
+    wire: Wire, table: Table, api: Api, engine: Engine
+) -> None:
+    order_id, event_id = (await engine.create(order_request())).order_id, uuid4()
+    await engine.advance(Event(Signal.INVENTORY_VALIDATED, order_id, event_id=event_id))
+    body = json.dumps({"eventId": str(event_id), "orderId": str(order_id)}).encode()
+    await wire.publish(body, "domain.inventory.InventoryValidated")
+    await table.arrivals(1)
+    (letter,) = await api.list()
+    assert letter["safety"]["detail"].endswith("It would change nothing: already applied.")
+
+
+async def test_a_long_message_is_read_where_it_is_shown_by_itself(
+    wire: Wire, table: Table, api: Api, engine: Engine
+) -> None:
+    order_id = (await engine.create(order_request())).order_id
+    body = {"eventId": str(uuid4()), "orderId": str(order_id), "message": "x" * SHORT_BODY_BYTES}
+    await wire.publish(json.dumps(body).encode(), "domain.inventory.InventoryValidated")
+    await table.arrivals(1)
+    (listed,) = await api.list()
+    assert "look at it by itself" in listed["safety"]["detail"]
+    assert (await api.get(listed["id"]))["safety"]["awaited"]
+
+
+async def test_many_are_redriven_by_filter_where_that_is_really_meant(wire: Wire, table: Table, api: Api) -> None:
     messages = await wire.listen(KEY)
     for number in range(5):
         reason = "invalid" if number else "unreadable"
         await wire.publish(b"x", KEY, message_id=str(number), headers={"x-dead-letter-reason": reason})
     await table.arrivals(5)
 
-    query: dict[str, Any] = {"reason": "invalid", "limit": 3}
-    dry = (await api.call("POST", "/redrive", params=query, json={"dryRun": True})).json()
+    wanted: dict[str, Any] = {"reason": "invalid", "limit": 3}
+    dry = await redriven(api, **wanted)
     assert [one["outcome"] for one in dry["items"]] == ["would_redrive"] * 3
     assert messages.empty()
-    first = (await api.call("POST", "/redrive", params=query, json={})).json()
+    first = await redriven(api, **wanted, dryRun=False)
     assert [one["id"] for one in first["items"]] == [one["id"] for one in dry["items"]]
     assert [one["outcome"] for one in first["items"]] == ["redriven"] * 3
-    rest = (await api.call("POST", "/redrive", params=query | {"after": first["next"]}, json={})).json()
+    rest = await redriven(api, **wanted, after=first["next"], dryRun=False)
     assert ([one["outcome"] for one in rest["items"]], rest["next"]) == (["redriven"], None)
     assert {(await take(messages)).message_id for _ in range(4)} == {"1", "2", "3", "4"}
     assert [letter["reason"] for letter in await api.list()] == ["unreadable"]
+
+
+async def redriven(api: Api, **body: Any) -> dict[str, Any]:
+    """What became of many."""
+    answer = await api.call("POST", "/redrive", json=body)
+    assert answer.status_code == 200, answer.text
+    page: dict[str, Any] = answer.json()
+    return page
+
+
+async def several(wire: Wire, table: Table, count: int = 3) -> None:
+    for number in range(count):
+        await wire.publish(b"x", KEY, message_id=str(number))
+    await table.arrivals(count)
+
+
+async def test_a_broker_that_goes_away_ends_the_page_and_the_next_one_begins_with_what_is_undone(
+    wire: Wire, bus: Bus, table: Table, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = await wire.listen(KEY)
+    await several(wire, table)
+    answers = [None, "not now", "not now", None, None]
+
+    async def republish(*of: Any) -> str | None:
+        return answers.pop(0) or await Bus.republish(bus, *of)
+
+    monkeypatch.setattr(bus, "republish", republish)
+    first = await redriven(api, dryRun=False)
+    assert [one["outcome"] for one in first["items"]] == ["redriven", "bus_away"]
+    again = await api.call("POST", "/redrive", json={"dryRun": False, "after": first["next"]})
+    assert problem(again, 503) == "bus-away"
+    rest = await redriven(api, dryRun=False, after=first["next"])
+    assert ([one["outcome"] for one in rest["items"]], rest["next"]) == (["redriven"] * 2, None)
+    assert [(await take(messages)).message_id for _ in range(3)] == ["2", "1", "0"]
+
+
+async def test_one_request_takes_its_time_and_the_next_one_goes_on(
+    wire: Wire, table: Table, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await wire.listen(KEY)
+    await several(wire, table)
+    monkeypatch.setattr(redriving, "BULK_SECONDS", 0.0)
+    pages = [await redriven(api, dryRun=False)]
+    while following := pages[-1]["next"]:
+        pages.append(await redriven(api, dryRun=False, after=following))
+    assert [[one["outcome"] for one in page["items"]] for page in pages] == [["redriven"]] * 3
+    assert await api.list() == []
+
+
+async def test_redrives_that_wait_for_a_silent_broker_keep_nobody_from_reading(
+    wire: Wire, table: Table, migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few are published at once, each for a short time, and whoever waits for a turn holds no connection."""
+    id_ = await stored(wire, table)
+    monkeypatch.setattr(redrive, "PUBLISH_WITHIN", timedelta(seconds=0.6))
+    monkeypatch.setattr(redrive, "TURN_SECONDS", 0.1)
+    pool = connect(migrated, connections=redrive.AT_ONCE + 1, name="test")
+
+    async def all_turns_taken() -> bool:
+        return isinstance(pool.pool, QueuePool) and pool.pool.checkedout() == redrive.AT_ONCE
+
+    # it is connected to, and answers nothing
+    silent = socket.create_server(("127.0.0.1", 0))
+    async with serving(pool, Bus(f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}/")) as api:
+        asked = [asyncio.create_task(api.redrive(id_)) for _ in range(5)]
+        await until(all_turns_taken)
+        begun = asyncio.get_running_loop().time()
+        assert [letter["id"] for letter in await api.list()] == [str(id_)]
+        assert asyncio.get_running_loop().time() - begun < 0.5
+        answers = await asyncio.gather(*asked)
+        assert sorted(problem(answer, 503) for answer in answers) == ["bus-away"] * 2 + ["busy"] * 3
+        assert all(answer.headers["retry-after"] for answer in answers)
+    silent.close()
+    await pool.dispose()
 
 
 async def test_a_letter_that_is_redriven_while_it_comes_back_is_open_in_the_end(

@@ -67,9 +67,11 @@ async def database(migrated: str) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def running_engine(url: str, published: list[Envelope], policy: Policy = POLICY) -> AsyncIterator[Engine]:
-    """An engine that runs as long as the block."""
-    pool = connect(url, connections=1, name="engine under test")
+async def running_engine(
+    url: str, published: list[Envelope], policy: Policy = POLICY, *, lock_timeout: str = "5000"
+) -> AsyncIterator[Engine]:
+    """An engine that runs as long as the block; it waits so many milliseconds for a lock."""
+    pool = connect(url, connections=1, name="engine under test", lock_timeout=lock_timeout)
     engine = Engine(sessions(pool), policy, published.extend)
     task = asyncio.create_task(engine.run())
     yield engine

@@ -4,14 +4,18 @@ import asyncio
 import json
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from asyncpg.exceptions import LockNotAvailableError
+from sqlalchemy.exc import DBAPIError
 
 from models.states import Position
+from saga import store
 from saga.cells import Signal
 from saga.engine import MAX_BATCH, Accepted, Engine
-from saga.errors import DifferentContentError, RefusedByDatabaseError, UnknownOrderError
+from saga.errors import DifferentContentError, RefusedByDatabaseError, UnknownOrderError, UnknownTableError
 from saga.outbox import Envelope
 from saga.values import Decision, Outcome
 from tests.engine.conftest import Database, order_request, reply, running_engine
@@ -124,6 +128,47 @@ async def test_a_reply_for_an_unknown_order_is_refused_and_its_neighbours_are_no
     assert isinstance(known, Decision)
     assert known.outcome is Outcome.APPLIED
     assert isinstance(unknown, UnknownOrderError)
+
+
+async def test_a_saga_of_another_releases_table_is_left_to_it_and_its_neighbours_are_not(
+    engine: Engine, database: Database
+) -> None:
+    known, foreign = await engine.create(order_request()), await engine.create(order_request())
+    async with database.engine.begin() as connection:
+        await connection.exec_driver_sql(
+            f"UPDATE order_sagas SET table_version = 99 WHERE order_id = '{foreign.order_id}'"
+        )
+    before = await database.rows("SELECT * FROM order_sagas WHERE table_version = 99")
+    decision, error = await asyncio.gather(
+        *(engine.advance(reply(Signal.INVENTORY_VALIDATED, one.order_id)) for one in (known, foreign)),
+        return_exceptions=True,
+    )
+    assert isinstance(decision, Decision)
+    assert isinstance(error, UnknownTableError)
+    assert await database.rows("SELECT * FROM order_sagas WHERE table_version = 99") == before
+
+
+async def test_an_event_that_has_to_wait_is_not_overtaken_by_the_next_one_of_its_saga(
+    engine: Engine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, other = await engine.create(order_request()), await engine.create(order_request())
+    lock, left = store.lock_sagas, 2
+
+    async def busy(session: Any, order_ids: Any) -> Any:
+        nonlocal left
+        if order.order_id in order_ids and left:
+            left -= 1
+            raise DBAPIError("SELECT", None, LockNotAvailableError("canceling statement due to lock timeout"))
+        return await lock(session, order_ids)
+
+    monkeypatch.setattr(store, "lock_sagas", busy)
+    decisions = await asyncio.gather(
+        engine.advance(reply(Signal.INVENTORY_VALIDATED, order.order_id)),
+        engine.advance(reply(Signal.INVENTORY_VALIDATED, other.order_id)),
+        engine.advance(reply(Signal.INVENTORY_RESERVED, order.order_id)),
+    )
+    assert [decision.outcome for decision in decisions] == [Outcome.APPLIED] * 3
+    assert decisions[-1].saga.position is Position.CHARGING
 
 
 async def test_a_duplicate_changes_nothing(engine: Engine, database: Database, published: list[Envelope]) -> None:
@@ -324,12 +369,17 @@ async def test_who_left_while_a_commit_failed_takes_nobody_along(
     assert decision.outcome is Outcome.APPLIED
 
 
-async def test_a_saga_that_somebody_else_holds_does_not_hold_up_the_others(engine: Engine, database: Database) -> None:
-    held, free = await engine.create(order_request()), await engine.create(order_request())
-    async with database.engine.connect() as connection:
-        await connection.exec_driver_sql(f"SELECT 1 FROM order_sagas WHERE order_id = '{held.order_id}' FOR UPDATE")
-        waiting = asyncio.create_task(engine.advance(reply(Signal.INVENTORY_VALIDATED, held.order_id)))
-        decision = await engine.advance(reply(Signal.INVENTORY_VALIDATED, free.order_id))
-        assert decision.outcome is Outcome.APPLIED
-        assert not waiting.done()
-    assert (await waiting).outcome is Outcome.APPLIED
+async def test_a_saga_that_somebody_else_holds_does_not_hold_up_the_others(
+    migrated: str, published: list[Envelope], database: Database
+) -> None:
+    # it waits for locks as ever, only not as long
+    async with running_engine(migrated, published, lock_timeout="500") as engine:
+        held, free = await engine.create(order_request()), await engine.create(order_request())
+        async with database.engine.connect() as connection:
+            row = f"SELECT 1 FROM order_sagas WHERE order_id = '{held.order_id}' FOR UPDATE"
+            await connection.exec_driver_sql(row)
+            waiting = asyncio.create_task(engine.advance(reply(Signal.INVENTORY_VALIDATED, held.order_id)))
+            decision = await engine.advance(reply(Signal.INVENTORY_VALIDATED, free.order_id))
+            assert decision.outcome is Outcome.APPLIED
+            assert not waiting.done()
+        assert (await waiting).outcome is Outcome.APPLIED

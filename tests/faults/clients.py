@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from random import Random
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import aio_pika
 import httpx2
@@ -25,6 +25,7 @@ from tests.faults.laws import Promise
 
 _PAUSE = 0.2
 _PUBLISH_SECONDS = 5.0
+_NO_LIMITS = httpx2.Limits(max_connections=None)
 
 
 class Kind(Enum):
@@ -49,6 +50,8 @@ class Request:
     ends: OrderStatus
     identity: UUID
     product_id: UUID
+    order_id: UUID
+    """The client's own choice, where it is asked for one: on the bus."""
 
     @property
     def items(self) -> list[dict[str, Any]]:
@@ -71,8 +74,8 @@ class Request:
 def wish(kind: Kind, random: Random) -> Request:
     """A request like no other."""
     quantity, price, ends = kind.value
-    ids = [UUID(int=random.getrandbits(128), version=4) for _ in range(3)]
-    return Request(ids[0], quantity, price, ends, ids[1], ids[2])
+    ids = [UUID(int=random.getrandbits(128), version=4) for _ in range(4)]
+    return Request(ids[0], quantity, price, ends, *ids[1:])
 
 
 @dataclass
@@ -93,48 +96,49 @@ class Clients:
     _connection: aio_pika.abc.AbstractConnection | None = None
     _exchange: aio_pika.abc.AbstractExchange | None = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _http: httpx2.AsyncClient = field(default_factory=lambda: httpx2.AsyncClient(timeout=10, limits=_NO_LIMITS))
 
     async def over_http(self, request: Request) -> UUID:
         """Ask until there is a 201; the order's id."""
         body = {"userId": str(request.user_id), "items": request.items}
         headers = {"Idempotency-Key": str(request.identity)}
-        async with httpx2.AsyncClient(timeout=10) as client:
-            while True:
-                self.asked += 1
-                url = self.urls[self.asked % len(self.urls)]
-                try:
-                    answer = await client.post(f"{url}/api/orders", json=body, headers=headers)
-                except httpx2.TransportError:
-                    await asyncio.sleep(_PAUSE)
-                    continue
-                if answer.status_code == 201:
-                    order_id = UUID(answer.json()["id"])
-                    self.promised[order_id] = request.promise
-                    return order_id
-                assert answer.status_code == 503, f"{answer.status_code}: {answer.text}"
-                assert answer.headers["Retry-After"], "a 503 says when to come again"
+        while True:
+            self.asked += 1
+            url = self.urls[self.asked % len(self.urls)]
+            try:
+                answer = await self._http.post(f"{url}/api/orders", json=body, headers=headers)
+            except httpx2.TransportError:
                 await asyncio.sleep(_PAUSE)
+                continue
+            if answer.status_code == 201:
+                order_id = UUID(answer.json()["id"])
+                self.promised[order_id] = request.promise
+                return order_id
+            assert answer.status_code == 503, f"{answer.status_code}: {answer.text}"
+            assert answer.headers["Retry-After"], "a 503 says when to come again"
+            await asyncio.sleep(_PAUSE)
 
     async def over_bus(self, request: Request) -> UUID:
-        """Publish until it is confirmed and routed; the order's id, which is the client's own choice."""
-        order_id = uuid4()
+        """Publish until it is confirmed and routed; the order's id. Asked again it is the same order."""
         body = {
             "eventId": str(request.identity),
-            "orderId": str(order_id),
+            "orderId": str(request.order_id),
             "userId": str(request.user_id),
             "items": request.items,
         }
-        await self.say("domain.order.CreateOrder", json.dumps(body).encode())
-        self.promised[order_id] = request.promise
-        return order_id
+        await self.say("domain.order.CreateOrder", body)
+        self.promised[request.order_id] = request.promise
+        return request.order_id
 
-    async def say(self, routing_key: str, body: bytes) -> None:
+    async def say(self, routing_key: str, body: dict[str, Any] | bytes) -> None:
         """Publish until it is confirmed and routed."""
-        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        message = aio_pika.Message(raw, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await self._until_it_works(lambda exchange: exchange.publish(message, routing_key))
 
     async def close(self) -> None:
         """Hang up."""
+        await self._http.aclose()
         if self._connection is not None:
             await close(self._connection)
 
@@ -143,12 +147,15 @@ class Clients:
             self.asked += 1
             try:
                 async with asyncio.timeout(_PUBLISH_SECONDS):
-                    await own_cancellation(say(await self._open()))
+                    await own_cancellation(self._say(say))
             except BUS_ERRORS:
                 self._exchange = None
                 await asyncio.sleep(_PAUSE)
             else:
                 return
+
+    async def _say(self, say: Callable[[aio_pika.abc.AbstractExchange], Awaitable[object]]) -> None:
+        await say(await self._open())
 
     async def _open(self) -> aio_pika.abc.AbstractExchange:
         async with self._opening:

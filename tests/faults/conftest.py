@@ -1,10 +1,10 @@
 """Servers that may be killed, and a place on them for every test."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from local.broker import RabbitMQ
 from local.host import temporary_home
@@ -41,10 +41,11 @@ def mortal_rabbitmq(mortal_home: Path) -> Iterator[RabbitMQ]:
         yield server
 
 
-@pytest.fixture
-async def doomed(mortal_postgres: PrivatePostgres, mortal_rabbitmq: RabbitMQ, tmp_path: Path) -> AsyncIterator[Place]:
-    """A place on the servers that may be killed; they run again afterwards."""
-    async with place(mortal_postgres, mortal_rabbitmq, tmp_path) as here:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def doomed(
+    mortal_postgres: PrivatePostgres, mortal_rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Place]:
+    """A place on the servers that may be killed, with one service that lives through all tests of a file."""
+    async with place(mortal_postgres, mortal_rabbitmq, tmp_path_factory.mktemp("doomed")) as here:
+        await here.start_service()
         yield here
-    for server in (mortal_postgres, mortal_rabbitmq):
-        await asyncio.to_thread(server.start)

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
+from saga.amqp_reading import read_whatever_comes
 from saga.outbox import EXCHANGE
 
 _QUEUE = "firehose"
@@ -42,6 +43,8 @@ class Firehose:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._kept: list[Heard] = []
+        """What was taken from the queue by a draining that came to no end."""
 
     async def open(self) -> None:
         """Begin to hear: what was published before is not."""
@@ -51,26 +54,31 @@ class Firehose:
             queue = await channel.declare_queue(_QUEUE, durable=True)
             await queue.bind(domain, "#")
 
-    async def drain(self) -> list[Heard]:
-        """All that was heard and not drained yet, in the broker's order."""
-        heard: list[Heard] = []
-        async with await aio_pika.connect(self._url) as connection, asyncio.timeout(_SECONDS):
+    async def drain(self, seconds: float = _SECONDS) -> list[Heard]:
+        """All that was heard and not drained yet, in the broker's order; some of it twice where the broker broke."""
+        read_whatever_comes()
+        async with await aio_pika.connect(self._url) as connection, asyncio.timeout(seconds):
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=1000)
             queue = await channel.get_queue(_QUEUE)
-            waiting = queue.declaration_result.message_count or 0
-            if not waiting:
-                return heard
-            done = asyncio.Event()
-
-            async def hear(message: AbstractIncomingMessage) -> None:
-                heard.append(Heard(message.routing_key or "", message.message_id or "", message.body))
-                if len(heard) % 500 == 0 or len(heard) >= waiting:
-                    await message.channel.basic_ack(message.delivery_tag or 0, multiple=True)
-                if len(heard) >= waiting:
-                    done.set()
-
-            tag = await queue.consume(hear)
-            await done.wait()
-            await queue.cancel(tag)
+            if waiting := queue.declaration_result.message_count or 0:
+                await self._take(queue, waiting)
+        heard, self._kept = self._kept, []
         return heard
+
+    async def _take(self, queue: AbstractQueue, waiting: int) -> None:
+        done = asyncio.Event()
+        taken = 0
+
+        async def hear(message: AbstractIncomingMessage) -> None:
+            nonlocal taken
+            taken += 1
+            self._kept.append(Heard(message.routing_key or "", message.message_id or "", message.body))
+            if taken % 500 == 0 or taken >= waiting:
+                await message.channel.basic_ack(message.delivery_tag or 0, multiple=True)
+            if taken >= waiting:
+                done.set()
+
+        tag = await queue.consume(hear)
+        await done.wait()
+        await queue.cancel(tag)

@@ -61,6 +61,12 @@ class World:
     outbox: int
     expected_letters: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def parkings(self) -> Counter[str]:
+        """A copy of the command for each parking, however often it was asked again meanwhile (rule 2)."""
+        entries = (one for stored, _ in self.stored.values() for one in stored.saga.history)
+        return Counter(unanswered=sum(one.get("count", 1) for one in entries if one["status"] == "Parked"))
+
 
 async def world(
     dsn: str,
@@ -76,7 +82,7 @@ async def world(
         ledgers: the folder with the participants' books.
         heard: what the firehose gave.
         promised: what clients were told, by order id.
-        expected_letters: the reasons of the dead letters that there must be.
+        expected_letters: the reasons of the dead letters that there must be, beside the copies of parked commands.
     """
     engine = connect(dsn, connections=1, name="laws")
     try:
@@ -207,8 +213,8 @@ def _of_replies(stored: Stored, event_ids: set[str]) -> Iterator[str]:
 def _of_rest(world: World) -> Iterator[str]:
     if world.outbox:
         yield f"I10: {world.outbox} messages are left in the outbox"
-    letters = Counter(world.letters)
-    if letters != world.expected_letters:
-        yield f"I12: dead letters {dict(letters)}, expected {dict(world.expected_letters)}"
+    letters, expected = Counter(world.letters), world.expected_letters + world.parkings
+    if letters != expected:
+        yield f"I12: dead letters {dict(letters)}, expected {dict(expected)}"
     for order_id in world.done.keys() - world.stored.keys():
         yield f"I9: something was done for order {order_id}, which is not there: {world.done[order_id]}"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,8 +11,10 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from local import billing, inventory
+from local import billing, inventory, ledger
 from local.broker import RabbitMQ
+from local.ledger import Record
+from local.management import ManagementError
 from local.participant import Participant
 from local.postgres import PrivatePostgres
 from local.stand_in import ledger_path
@@ -20,12 +22,12 @@ from tests.faults import laws
 from tests.faults.clients import MIX, Clients, Kind, wish
 from tests.faults.firehose import Firehose, Heard
 from tests.faults.proxy import Proxy
-from tests.system.conftest import Service
+from tests.service import Service
 from tests.waiting import until
 
 IMPATIENT = {
     "SAGA_STEP_TIMEOUT_SECONDS": "2",
-    "SAGA_RETRY_ATTEMPTS": "3",
+    "SAGA_RETRY_ATTEMPTS": "5",
     "SAGA_RETRY_DELAY_SECONDS": "0.3",
     "SAGA_REASK_SECONDS": "2",
 }
@@ -35,14 +37,17 @@ IMPATIENT = {
 class Place:
     """Made by `place`."""
 
-    def __init__(self, postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, dsn: str, vhost: str) -> None:
+    def __init__(
+        self, postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, dsn: str, vhost: str, outside: str
+    ) -> None:
         self.postgres, self.rabbitmq = postgres, rabbitmq
-        self.folder, self.dsn, self.vhost = folder, dsn, vhost
+        self.folder, self.dsn, self.vhost, self.outside = folder, dsn, vhost, outside
         self.database_proxy, self.bus_proxy = Proxy(postgres.port), Proxy(rabbitmq.port)
         self.services: list[Service] = []
         self.participants: dict[str, Participant] = {}
-        self.clients = Clients([], rabbitmq.url(vhost))
+        self.clients = Clients([], rabbitmq.url(outside))
         self.heard: list[Heard] = []
+        self._locking: asyncpg.Connection | None = None
         self._firehose = Firehose(rabbitmq.url(vhost))
 
     @property
@@ -59,9 +64,9 @@ class Place:
             **IMPATIENT,
         }
 
-    async def start_service(self, **settings: str) -> Service:
+    async def start_service(self, app: str = "app:app", **settings: str) -> Service:
         """One more instance, ready."""
-        service = Service(self.folder, self.environment | settings)
+        service = Service(self.folder, self.environment | settings, app=app)
         self.services.append(service)
         self.clients.urls.append(service.url)
         await service.ready()
@@ -76,6 +81,31 @@ class Place:
         """Place that many orders of the usual mix."""
         return await self.order([random.choice(MIX) for _ in range(count)], random)
 
+    @asynccontextmanager
+    async def load(self, random: Random, at_once: int = 6) -> AsyncIterator[None]:
+        """Orders of the usual mix, placed on and on as long as the block lasts; what was begun is seen through."""
+        done = asyncio.Event()
+
+        async def place_orders() -> None:
+            while not done.is_set():
+                await self.mixed(at_once, random)
+
+        placing = asyncio.create_task(place_orders())
+        try:
+            yield
+        finally:
+            done.set()
+            await placing
+
+    async def ended(self, order_ids: Sequence[UUID], seconds: float = 60) -> None:
+        """Return when these sagas have come to their end."""
+
+        async def all_have() -> bool:
+            query = "SELECT 1 FROM order_sagas WHERE order_id = ANY($1) AND completed_at IS NOT NULL"
+            return len(await self.rows(query, list(order_ids))) == len(order_ids)
+
+        await until(all_have, seconds)
+
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """What the database says, asked directly."""
         connection = await asyncpg.connect(self.dsn.replace("+asyncpg", ""))
@@ -83,6 +113,21 @@ class Place:
             return [dict(row) for row in await connection.fetch(query, *values)]
         finally:
             await connection.close()
+
+    async def lock(self, order_id: UUID) -> None:
+        """Have a saga's row locked, as by a transaction that hangs, until `unlock`."""
+        self._locking = await asyncpg.connect(self.dsn.replace("+asyncpg", ""))
+        await self._locking.execute("BEGIN")
+        await self._locking.execute("SELECT 1 FROM order_sagas WHERE order_id = $1 FOR UPDATE", order_id)
+
+    async def unlock(self) -> None:
+        """Let go of it."""
+        assert self._locking is not None, "only what was locked is unlocked"
+        await self._locking.close()
+
+    def ledger(self) -> dict[UUID, Record]:
+        """What was really done, by order id."""
+        return ledger.read(*(ledger_path(self.folder, name) for name in ("inventory", "billing")))
 
     async def run_out(self) -> None:
         """Let the leases of the outbox run out: what time would do."""
@@ -95,37 +140,54 @@ class Place:
             unfinished = "SELECT 1 FROM order_sagas WHERE open_command IS NOT NULL LIMIT 1"
             if await self.rows(f"SELECT 1 FROM outbox UNION ALL ({unfinished})"):
                 return False
-            queues = await asyncio.to_thread(self.rabbitmq.queues, self.vhost)
-            return not any(count for name, count in queues.items() if name != "firehose")
+            for vhost in {self.vhost, self.outside}:
+                queues = await asyncio.to_thread(self.rabbitmq.queues, vhost)
+                if any(count for name, count in queues.items() if name != "firehose"):
+                    return False
+            return True
 
         await until(rests, seconds)
 
     async def broken(self, expected_letters: Iterable[str] = ()) -> list[str]:
         """Every law that does not hold, now that all is quiet."""
-        self.heard += await self._firehose.drain()
-        ledgers, promised = self.folder, self.clients.promised
-        return laws.broken(await laws.world(self.dsn, ledgers, self.heard, promised, expected_letters))
+        return laws.broken(await self.world(expected_letters))
 
-    async def open(self, stack: AsyncExitStack) -> None:
+    async def world(self, expected_letters: Iterable[str] = ()) -> laws.World:
+        """All that is left, for the laws and for whoever has more to ask."""
+        heard, ledgers, promised = await self.hear(), self.folder, self.clients.promised
+        return await laws.world(self.dsn, ledgers, heard, promised, expected_letters)
+
+    async def hear(self, seconds: float = 120) -> list[Heard]:
+        """All that anybody has published so far."""
+        self.heard += await self._firehose.drain(seconds)
+        return self.heard
+
+    async def open(self, stack: AsyncExitStack, *, participants: bool = True) -> None:
         """Everything but the services."""
         for proxy in (self.database_proxy, self.bus_proxy):
             await proxy.listen()
             stack.push_async_callback(proxy.refuse)
         await self._firehose.open()
-        for stand_in in (inventory, billing):
+        stack.push_async_callback(self.clients.close)
+        for stand_in in (inventory, billing) if participants else ():
             participant = Participant(
                 stand_in.NAME,
                 stand_in.RULES,
-                rabbitmq_url=self.rabbitmq.url(self.vhost),
+                rabbitmq_url=self.rabbitmq.url(self.outside),
                 ledger=ledger_path(self.folder, stand_in.NAME),
             )
             self.participants[stand_in.NAME] = await stack.enter_async_context(participant)
-        stack.push_async_callback(self.clients.close)
 
 
 @asynccontextmanager
 async def place(
-    postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, *, template: str | None = None
+    postgres: PrivatePostgres,
+    rabbitmq: RabbitMQ,
+    folder: Path,
+    *,
+    template: str | None = None,
+    apart: bool = False,
+    participants: bool = True,
 ) -> AsyncIterator[Place]:
     """A database and a virtual host of its own on these servers, and all that belongs to it but the services.
 
@@ -134,18 +196,27 @@ async def place(
         rabbitmq: the broker.
         folder: for logs and ledgers.
         template: a database to begin with; None: an empty one.
+        apart: whether participants and clients are on a virtual host of their own: somebody else has to carry what is
+            said between them and the service.
+        participants: whether they run, in this process; otherwise the caller has some.
     """
     name = f"faults-{uuid4().hex}"
     dsn = await asyncio.to_thread(postgres.create_database, name, template)
     await asyncio.to_thread(rabbitmq.create_vhost, name)
-    here = Place(postgres, rabbitmq, folder, dsn, name)
+    outside = f"{name}-outside" if apart else name
+    if apart:
+        await asyncio.to_thread(rabbitmq.create_vhost, outside)
+    here = Place(postgres, rabbitmq, folder, dsn, name, outside)
     async with AsyncExitStack() as stack:
-        await here.open(stack)
+        await here.open(stack, participants=participants)
         try:
             yield here
         finally:
             for service in here.services:
                 await asyncio.to_thread(service.stop)
+    # quorum queues are dear to a broker even when nobody uses them; where it was killed, they may stay
+    with suppress(ManagementError):
+        await asyncio.to_thread(rabbitmq.delete_vhost, name)
 
 
 def _through(url: str, proxy: Proxy) -> str:

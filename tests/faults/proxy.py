@@ -3,11 +3,30 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Self
 
 from local.host import LOOPBACK, free_port
 
 _CHUNK = 65_536
+_CLOSED = (OSError, RuntimeError)
+"""What is said of a connection that was aborted meanwhile; the latter by uvloop."""
+
+
+@dataclass(eq=False, slots=True)
+class _Link:
+    """One connection through the proxy."""
+
+    near: asyncio.StreamWriter
+    far: asyncio.StreamWriter
+    doomed: bool = False
+    """The server's next answer is never heard."""
+    mute: bool = False
+    """Nothing is heard any more, in either direction."""
+
+    def cut(self) -> None:
+        for writer in (self.near, self.far):
+            writer.transport.abort()
 
 
 class Proxy:
@@ -21,17 +40,23 @@ class Proxy:
         self.port = free_port()
         self.attempts = 0
         """Connections that somebody tried to open, those that were refused by `drop_new` included."""
+        self.held = 0
+        """Pieces of what somebody said that wait to be let through."""
         self._target = target
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: set[_Link] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._dropping = False
+        self._last_words: bytes | None = None
+        self._forbidden: bytes | None = None
+        self.unheard = 0
+        """Answers that `cut_after` swallowed."""
 
     @property
     def connections(self) -> int:
         """How many connections go through it now."""
-        return len(self._open) // 2
+        return len(self._open)
 
     async def listen(self) -> Self:
         """Accept connections (again)."""
@@ -54,8 +79,8 @@ class Proxy:
 
     def cut(self) -> None:
         """Reset every connection that is open; new ones are served."""
-        for writer in self._open:
-            writer.transport.abort()
+        for link in self._open:
+            link.cut()
 
     def stall(self) -> None:
         """Be half open: connections stay, and new ones are taken, but not a byte passes in either direction."""
@@ -64,6 +89,19 @@ class Proxy:
     def resume(self) -> None:
         """Let everything pass that was held."""
         self._flowing.set()
+
+    def mute_open(self) -> None:
+        """Let every connection that is open now stay open and say nothing any more; new ones are served."""
+        for link in self._open:
+            link.mute = True
+
+    def cut_after(self, words: bytes) -> None:
+        """Cut the connection by which a client says this next: the server hears it, the client never hears back."""
+        self._last_words = words
+
+    def cut_before(self, words: bytes) -> None:
+        """Cut the connection by which a client says this next: the server never hears it."""
+        self._forbidden = words
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.attempts += 1
@@ -75,21 +113,52 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        self._open |= {writer, far_writer}
+        link = _Link(writer, far_writer)
+        self._open.add(link)
         try:
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            # a loop that ends cancels those that are still open
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(self._there(link, reader), self._back(link, far_reader))
         finally:
-            self._open -= {writer, far_writer}
-            for one in (writer, far_writer):
-                one.transport.abort()
+            self._open.discard(link)
+            link.cut()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+    async def _let_through(self) -> None:
+        self.held += 1
+        try:
+            await self._flowing.wait()
+        finally:
+            self.held -= 1
+
+    async def _there(self, link: _Link, reader: asyncio.StreamReader) -> None:
+        with suppress(*_CLOSED):
             while chunk := await reader.read(_CHUNK):
-                await self._flowing.wait()
-                writer.write(chunk)
-                await writer.drain()
-            writer.write_eof()
+                await self._let_through()
+                if link.mute:
+                    continue
+                if self._forbidden and self._forbidden in chunk:
+                    self._forbidden = None
+                    link.cut()
+                    return
+                if self._last_words and self._last_words in chunk:
+                    self._last_words, link.doomed = None, True
+                link.far.write(chunk)
+                await link.far.drain()
+            link.far.write_eof()
+
+    async def _back(self, link: _Link, reader: asyncio.StreamReader) -> None:
+        with suppress(*_CLOSED):
+            while chunk := await reader.read(_CHUNK):
+                await self._let_through()
+                if link.mute:
+                    continue
+                if link.doomed:
+                    self.unheard += 1
+                    link.cut()
+                    return
+                link.near.write(chunk)
+                await link.near.drain()
+            link.near.write_eof()
 
 
 @asynccontextmanager

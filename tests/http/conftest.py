@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -21,6 +22,7 @@ from saga.cells import Signal
 from saga.database import Sessions, connect, sessions
 from saga.engine import Engine
 from saga.values import Decision, Event, Policy, when_due
+from tests.waiting import until
 
 ASYNCAPI = {"asyncapi": "3.0.0", "info": {"title": "Order service", "version": "1.0.0"}}
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
@@ -124,23 +126,47 @@ async def serving(
     watch.close()
 
 
+@asynccontextmanager
+async def listening(app: Any, **more: Any) -> AsyncIterator[str]:
+    """The address of this ASGI application under the real server, as long as the block lasts."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_level="error", **more))
+    serving = asyncio.create_task(server.serve())
+
+    async def started() -> bool:
+        return server.started
+
+    await until(started)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
 @pytest.fixture
 def policy() -> Policy:
     """How long sagas wait."""
     return Policy()
 
 
+@asynccontextmanager
+async def running(url: str, policy: Policy) -> AsyncIterator[Service]:
+    """The API with an engine that runs, on this database, as long as the block lasts."""
+    database = connect(url, connections=4, name="tests")
+    engine = Engine(sessions(database), policy, lambda _: None)
+    task = asyncio.create_task(engine.run())
+    async with serving(engine, sessions(database), policy) as service:
+        yield service
+    task.cancel()
+    await asyncio.wait([task])
+    await database.dispose()
+
+
 @pytest.fixture
 async def service(migrated: str, policy: Policy) -> AsyncIterator[Service]:
     """The API with an engine that runs."""
-    database = connect(migrated, connections=4, name="tests")
-    engine = Engine(sessions(database), policy, lambda _: None)
-    running = asyncio.create_task(engine.run())
-    async with serving(engine, sessions(database), policy) as service:
+    async with running(migrated, policy) as service:
         yield service
-    running.cancel()
-    await asyncio.wait([running])
-    await database.dispose()
 
 
 @pytest.fixture

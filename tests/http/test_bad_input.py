@@ -2,39 +2,39 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import httpx2
 import pytest
+import pytest_asyncio
 
 from handlers.paging import cursor
 from handlers.problems import MEDIA_TYPE
-from local.postgres import PrivatePostgres
 from models.messages import MAX_BODY_BYTES
-from tests.http.conftest import Service, order_body, problem
+from saga.values import Policy
+from tests.databases import Databases
+from tests.http.conftest import Service, order_body, problem, running
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 JSON = {"content-type": "application/json"}
 ITEM: dict[str, Any] = order_body()["items"][0]
 FOREVER = "9" * 5000
 
 
-@pytest.fixture(scope="module")
-def one_database(postgres: PrivatePostgres, template: str) -> Iterator[str]:
-    """One for all tests here: what each may write is counted."""
-    yield postgres.create_database("test_bad_input", template=template)
-    postgres.drop_database("test_bad_input")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(databases: Databases, template: str) -> AsyncIterator[Service]:
+    """One for all tests here: what each may write is counted, and it has to stand all of them."""
+    url = databases.copy(template)
+    async with running(url, Policy()) as service:
+        yield service
+    databases.give_back(url)
 
 
-@pytest.fixture
-def migrated(one_database: str) -> str:
-    """In place of a database for every test."""
-    return one_database
-
-
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def refusing(service: Service) -> AsyncIterator[Service]:
     """The API, which must not have written anything when the test ends."""
     before = await service.rows()

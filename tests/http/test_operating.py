@@ -6,10 +6,12 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from sqlalchemy import text
 
 from handlers import asking_again
 from saga.cells import Signal
-from tests.http.conftest import HAPPY, Service, problem
+from saga.values import Decision, Event
+from tests.http.conftest import HAPPY, Service, listening, problem
 
 G = Signal
 PARKING = 7
@@ -57,6 +59,17 @@ async def test_no_header_makes_a_client_local(service: Service) -> None:
     _come_from(service, "203.0.113.9")
     forged = {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
     problem(await service.client.get("/api/sagas", headers=forged), 403)
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+async def test_whoever_comes_through_a_proxy_is_refused_even_where_the_server_believes_the_header(
+    service: Service, header: str
+) -> None:
+    """With FORWARDED_ALLOW_IPS=* uvicorn takes every client to be where X-Forwarded-For says."""
+    async with listening(service.app, forwarded_allow_ips="*") as url, httpx2.AsyncClient(base_url=url) as client:
+        refused = await client.get("/api/sagas", headers={header: "127.0.0.1"})
+        assert header in problem(refused, 403)["detail"]
+        assert (await client.get("/api/sagas")).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://[", "http://localhost.evil.example"])
@@ -187,6 +200,26 @@ async def test_a_verdict_that_is_sent_twice_does_not_count_for_the_next_command(
     assert first["currentStep"] == "ReserveInventory"
 
 
+async def test_a_verdict_that_is_sent_again_later_does_not_count_for_the_next_command(service: Service) -> None:
+    order = await service.place()
+    await service.happen(order["id"], G.INVENTORY_VALIDATED)
+    body: dict[str, Any] = {"outcome": "succeeded", "reason": "seen in the warehouse"}
+    await _act(service, order["id"], "resolve", **body)
+    await service.expire(order["id"])
+    answer = await _act(service, order["id"], "resolve", 409, **body)
+    assert "before, of ReserveInventory, and now ProcessPayment is open" in answer["detail"]
+    assert (await service.saga(order["id"]))["currentStep"] == "ProcessPayment"
+    # whoever says what is meant may say it in the same words
+    assert (await _act(service, order["id"], "resolve", **body, step="ProcessPayment"))["status"] == "Completed"
+
+
+async def test_a_verdict_whose_reason_ends_like_the_one_before_is_a_new_one(service: Service) -> None:
+    order = await service.place()
+    for reason, step in (("checked: yes", "ReserveInventory"), ("yes", "ProcessPayment")):
+        saga = await _act(service, order["id"], "resolve", outcome="succeeded", reason=reason)
+        assert saga["currentStep"] == step
+
+
 async def test_a_verdict_about_another_command_than_the_open_one_is_refused(service: Service) -> None:
     order = await service.place()
     body = {"outcome": "succeeded", "reason": "looked it up"}
@@ -202,6 +235,59 @@ async def test_a_verdict_closes_the_incident_of_a_saga_that_has_ended_once(servi
     first = await _act(service, order["id"], "resolve", outcome="succeeded", reason="they were wrong")
     assert first["incident"] is None
     assert await _act(service, order["id"], "resolve", outcome="succeeded", reason="they were wrong") == first
+
+
+async def test_an_acknowledgement_that_is_sent_again_closes_no_other_incident(service: Service) -> None:
+    order = await service.place()
+    await service.happen(order["id"], *HAPPY, G.PAYMENT_FAILED)
+    body: dict[str, Any] = {"outcome": "succeeded", "reason": "they were wrong"}
+    await _act(service, order["id"], "resolve", **body)
+    await service.happen(order["id"], G.PAYMENT_REFUNDED)
+    saga = await service.saga(order["id"])
+    assert await _act(service, order["id"], "resolve", **body) == saga
+    await service.happen(order["id"], G.INVENTORY_RESERVATION_FAILED)
+    await _act(service, order["id"], "resolve", 409, **body)
+    assert (await _act(service, order["id"], "resolve", **body | {"reason": "wrong again"}))["incident"] is None
+
+
+async def test_an_acknowledgement_never_counts_for_a_command_that_was_opened_meanwhile(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await service.place()
+    await service.happen(order["id"], G.INVENTORY_VALIDATION_FAILED, G.INVENTORY_VALIDATED)
+    advance = service.engine.advance
+
+    async def after_a_late_payment(event: Event) -> Decision:
+        await advance(Event(G.PAYMENT_PROCESSED, event.order_id, event_id=uuid4()))
+        return await advance(event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.engine, "advance", after_a_late_payment)
+        answer = await _act(service, order["id"], "resolve", 409, outcome="succeeded", reason="spoken with them")
+    assert "another command is open by now" in answer["detail"]
+    assert (await service.saga(order["id"]))["waiting"]["for"][0] == "PaymentRefunded"
+
+
+async def test_a_saga_of_another_releases_table_is_a_problem_that_says_so(service: Service) -> None:
+    order, ended = await service.place(), await service.place()
+    await service.happen(ended["id"], *HAPPY)
+    async with service.sessions() as session, session.begin():
+        await session.execute(text("UPDATE order_sagas SET table_version = 99"))
+    reason: dict[str, Any] = {"reason": "r"}
+    for action, body in (("retry", reason), ("resolve", {"outcome": "failed"} | reason), ("compensate", reason)):
+        answer = await _act(service, order["id"], action, 503, **body)
+        assert "version 99 of the transition table" in answer["detail"]
+    response = await service.client.get(f"/api/orders/{order['id']}/saga")
+    assert problem(response, 503)["type"] == "urn:order-service:unknown-table"
+    assert response.headers["Retry-After"]
+    problem(await service.client.post(f"/api/orders/{order['id']}/cancel"), 503)
+    # what has ended waits for nothing, and one saga does not hide the others
+    assert (await service.saga(ended["id"]))["status"] == "Completed"
+    listed = (await service.client.get("/api/sagas")).json()["items"]
+    assert [saga["waiting"] and saga["waiting"]["then"][:20] for saga in listed] == [None, "what version 99 of t"]
+    for dry_run in (True, False):
+        answer = await _bulk(service, dryRun=dry_run, status="Started")
+        assert [item["outcome"] for item in answer["items"]] == ["refused"]
 
 
 async def test_giving_up_a_payment_refunds_first_and_twice_is_once(service: Service) -> None:
@@ -277,13 +363,14 @@ async def test_all_that_the_filter_names_are_asked_again_each_with_an_answer(ser
     other = (await service.place())["id"]
     for order_id in parked:
         await service.expire(order_id, times=PARKING)
-    answer = await _bulk(service, incident=True, dryRun=False, ratePerSecond=1000)
+    answer = await _bulk(service, incident=True, dryRun=False, ratePerSecond=1000, reason=" Inventory is back ")
     assert [(item["orderId"], item["outcome"]) for item in answer["items"]] == [
         (id_, "applied") for id_ in parked[::-1]
     ]
     for order_id in parked:
         saga = await service.saga(order_id)
         assert (saga["waiting"]["attempt"], saga["history"][-1]["actor"]) == (5, "operator@127.0.0.1")
+        assert saga["history"][-1]["message"].endswith(": Inventory is back")
     assert (await service.saga(other))["history"] == []
 
 
@@ -326,7 +413,7 @@ async def test_a_saga_that_is_not_committed_in_time_ends_the_request(
 @pytest.mark.parametrize(
     "body",
     [{"stats": "Failed"}, {"dryRun": "no"}, {"dryRun": 0}, {"ratePerSecond": 0}, {"ratePerSecond": 1001},
-     {"limit": 101}, {"limit": 0}, {"status": "x"}, {"after": "x"}, {"olderThan": -1}, []],
+     {"limit": 101}, {"limit": 0}, {"status": "x"}, {"after": "x"}, {"olderThan": -1}, {"reason": " "}, []],
 )  # fmt: skip
 async def test_a_bulk_retry_that_is_not_understood_is_refused_as_a_whole(service: Service, body: Any) -> None:
     order = await service.place()

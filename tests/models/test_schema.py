@@ -1,8 +1,9 @@
 """The schema on a real PostgreSQL: migrations, and rows that cannot be."""
 
 import asyncio
-import sys
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,8 +13,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import saga.database
 from models.states import Position
 from saga.database import alembic_config, connect, migrate, schema_is_current
+from tests.forked import FORKING
 
 
 @pytest.fixture
@@ -40,18 +43,40 @@ async def test_the_migrations_give_the_schema_that_the_tables_say(schema: AsyncE
         await connection.run_sync(check)
 
 
-MIGRATE = """
-import asyncio, sys
-from saga.database import connect, migrate
-engine = connect(sys.argv[1], connections=1, name="test")
-asyncio.run(migrate(engine))
-"""
+def migrate_and_end(url: str) -> None:
+    """What a worker does first."""
+    asyncio.run(migrate(connect(url, connections=1, name="test")))
 
 
 async def test_workers_that_migrate_at_once_migrate_once(empty: AsyncEngine, database: str) -> None:
-    workers = [await asyncio.create_subprocess_exec(sys.executable, "-c", MIGRATE, database) for _ in range(6)]
-    assert await asyncio.gather(*(worker.wait() for worker in workers)) == [0] * 6
+    workers = [FORKING.Process(target=migrate_and_end, args=(database,)) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    await asyncio.gather(*(asyncio.to_thread(worker.join) for worker in workers))
+    assert [worker.exitcode for worker in workers] == [0] * 6
     assert await schema_is_current(empty)
+
+
+LONG = """
+from alembic import op
+revision, down_revision = "long", None
+def upgrade():
+    op.execute("SELECT pg_sleep(0.8)")
+"""
+
+
+async def test_a_migration_may_take_longer_than_any_other_statement(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(saga.database._MIGRATIONS / "env.py", tmp_path)
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "long.py").write_text(LONG)
+    monkeypatch.setattr(saga.database, "_MIGRATIONS", tmp_path)
+    impatient = connect(database, connections=1, name="test", command_timeout=0.4)
+    await migrate(impatient)
+    async with impatient.connect() as connection:
+        assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == "long"
+    await impatient.dispose()
 
 
 async def test_the_migrations_lead_back_as_well(empty: AsyncEngine) -> None:

@@ -13,9 +13,9 @@ from uuid import UUID, uuid5
 from models.states import Command, EntryStatus, OrderEvent, Position, Timer
 from saga import decide as deciding
 from saga.cells import REPLY_MODELS, WHEN_DUE, Signal
-from saga.history import answer_of, seen_as
+from saga.history import answer_of, open_contradiction, seen_as
 from saga.outbox import OrderFacts, enclose
-from saga.values import Deadline, Decision, Event, Policy, Saga
+from saga.values import Deadline, Decision, Event, Outcome, Policy, Saga, message_id
 from tests.proof.participants import Books
 
 P, G, C = Position, Signal, Command
@@ -30,10 +30,12 @@ _MAY_CHARGE = {
 _ORDER = OrderFacts(UUID(int=8), UUID(int=1), [], Decimal(1))
 _SAID_ONCE = (G.CANCEL, G.OPERATOR_SUCCEEDED, G.OPERATOR_FAILED, G.OPERATOR_COMPENSATE)
 _MAY_CANCEL = (P.VALIDATING, P.RESERVING)
+_REFUNDING = (P.REFUNDING, P.FAILED_REFUNDING, P.COMPENSATED_REFUNDING)
+_GAVE_UP = (*_REFUNDING, P.RELEASING, P.FAILED, P.COMPENSATED, P.FAILED_RELEASING, P.COMPENSATED_RELEASING)
 
 
 def of_decision(before: Saga, event: Event, decision: Decision, policy: Policy) -> Iterator[str]:
-    """What a decision breaks: I5, I6, I7, I8, I15 and the rules 2, 8, 9, 10."""
+    """What a decision breaks: I5, I6, I7, I8, I15 and the rules 2, 7, 8, 9, 10."""
     after = decision.saga
     commands = [send.kind for send in decision.sends if isinstance(send.kind, Command) and not send.dead_letter]
     moved = after.position is not before.position or bool(commands)
@@ -48,6 +50,21 @@ def of_decision(before: Saga, event: Event, decision: Decision, policy: Policy) 
     if event.signal is G.CANCEL and moved and before.position not in _MAY_CANCEL:
         yield f"rule 10: cancelled at {before.position.name}"
     yield from _inbox(before, event, moved=moved)
+    if not after.incident and open_contradiction(after.history):
+        yield "rule 9: a contradiction that nobody has acknowledged is shown to nobody"
+    if before.position in _GAVE_UP and _counts(before, event, decision):
+        # Inventory's is released when the money is back
+        release = G.INVENTORY_RESERVED if before.position not in _REFUNDING else None
+        undo = {G.PAYMENT_PROCESSED: C.REFUND_PAYMENT, release: C.RELEASE_INVENTORY}.get(event.signal)
+        if undo and undo not in commands:
+            yield f"rule 7: {event.signal} comes late at {before.position.name}, and no {undo} follows"
+
+
+def _counts(before: Saga, event: Event, decision: Decision) -> bool:
+    """Whether this is an answer to this saga that was not heard before."""
+    reply = REPLY_MODELS.get(event.signal)
+    named = reply and event.causation_id in (None, message_id(before.id, reply.answers))
+    return bool(named) and decision.outcome is not Outcome.DUPLICATE
 
 
 def _end(before: Saga, decision: Decision) -> Iterator[str]:

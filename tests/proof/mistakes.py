@@ -60,8 +60,10 @@ def changed(position: Position, signal: Signal, **fields: Any) -> tuple[Position
 
 
 _park, _enter, _is_duplicate = deciding._park, deciding._enter, deciding._is_duplicate
-_BACK = [here for here in P if here.ended or here in (P.REFUNDING, P.RELEASING)]
+_BACK = [here for here in P if here is not P.COMPLETED and (here.ended or here in (P.REFUNDING, P.RELEASING))]
 _DROPPED = Ignore("too late")
+_UNDOING_PAYMENT = (P.REFUNDING, P.FAILED_REFUNDING, P.COMPENSATED_REFUNDING)
+"""There a late reservation waits for the money to be back, and is released then."""
 
 
 def _gives_up(saga: Saga, event: Event, cell: Retry, now: datetime, policy: Policy) -> Decision:
@@ -132,8 +134,15 @@ MISTAKES = (
         ),
     ),
     Mistake("compensation gives up when its retries are spent", "I4", L, function("_park", _gives_up)),
-    Mistake("late reservation dropped", "I4", H, cells(*((here, G.INVENTORY_RESERVED, _DROPPED) for here in _BACK))),
-    Mistake("late payment ignored", "I4", H, cells(*((here, G.PAYMENT_PROCESSED, _DROPPED) for here in _BACK))),
+    *(
+        Mistake(f"late reservation dropped at {here.name}", "rule 7", X, cells((here, G.INVENTORY_RESERVED, _DROPPED)))
+        for here in _BACK
+        if here not in _UNDOING_PAYMENT
+    ),
+    *(
+        Mistake(f"late payment ignored at {here.name}", "rule 7", X, cells((here, G.PAYMENT_PROCESSED, _DROPPED)))
+        for here in _BACK
+    ),
     Mistake(
         "cancel during charging allowed",
         "rule 10",
@@ -158,6 +167,7 @@ MISTAKES = (
         X,
         cells((P.CHARGING, G.INVENTORY_RESERVATION_FAILED, Go(P.FAILED, S.FAILED, "sold out after all"))),
     ),
+    Mistake("a contradiction is lost", "rule 9", X, function("open_contradiction", lambda _: None)),
     Mistake("a verdict counts for whatever is open by then", "rule 13", L, function("_VERDICTS", ())),  # type: ignore[arg-type]
     Mistake("an answer said again does not count", "liveness", L, function("_is_duplicate", _seen_is_seen)),
     Mistake("a crash forgets what is unpublished", "liveness", None, lambda: patch.object(Relay, "_sweep", _no_sweep)),

@@ -14,7 +14,8 @@ one more copy. A state in which nothing is *owed* is judged as if all that is st
 **Worlds**, since no single one has it all. `lossy` loses messages, and its operators vouch only for what is certain.
 `hasty` delivers everything at least once, and its operators take "not yet" for "never", so that every success may come
 too late (where they vouch that nothing was charged, I5 is not asked). In `contradicting` any reply may come at any
-moment, and only the laws of the saga itself are asked. In `unasked` nobody asks parked commands again by himself.
+moment, what is undone late also anew under another `eventId`, and only the laws of the saga itself are asked. In
+`unasked` nobody asks parked commands again by himself.
 
 **Abstracted**: time (a timer may fire whenever it is set), jitter and backoff; attempts beyond the planned ones; texts,
 timestamps and counts; of the history, everything but what `decide` asks it (`facts_of`: `test_proof.py` shows that
@@ -35,7 +36,7 @@ from uuid import UUID, uuid5
 from models.states import Command, EntryStatus
 from saga import decide as deciding
 from saga.cells import REPLY_MODELS, Signal
-from saga.history import answer_of, owes_release
+from saga.history import answers, ids_of, open_contradiction, owes_release
 from saga.table import VERSION
 from saga.values import Decision, Entry, Event, Policy, Saga, message_id, when_due
 from tests.proof import laws
@@ -125,14 +126,14 @@ class Found:
         return "\n".join([f"{said}{self.seconds:.1f} s: {what}", *story])
 
 
-Facts = tuple[bool, frozenset[str], frozenset[tuple[str, bool]]]
+Facts = tuple[bool, bool, frozenset[str], frozenset[tuple[tuple[str, bool], bool]]]
 
 
 def facts_of(history: list[Entry]) -> Facts:
-    """All that `decide` asks a history: is a release owed, which messages were applied, what was answered."""
-    applied = {one["eventId"] for one in history if "eventId" in one and one["status"] != EntryStatus.IGNORED}
-    answers = {answer for one in history if (answer := answer_of(one)) and answer[0] in COMMANDS}
-    return owes_release(history), frozenset(applied), frozenset(answers)
+    """All that `decide` asks a history: is a release owed, a contradiction open, what was applied, what answered."""
+    applied = {id_ for one in history if one["status"] != EntryStatus.IGNORED for id_ in ids_of(one)}
+    answered = {(answer, vouched) for answer, vouched in answers(history).items() if answer[0] in COMMANDS}
+    return owes_release(history), open_contradiction(history) is not None, frozenset(applied), frozenset(answered)
 
 
 def essence(saga: Saga, policy: Policy) -> Saga:
@@ -227,6 +228,9 @@ class Search:
         if world.contradicts:
             for signal, reply in REPLY_MODELS.items():
                 net |= self._answer_bit(Answer(uuid5(SAGA_ID, signal), signal, IDS[reply.answers]))
+            for signal in (Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED):
+                command = REPLY_MODELS[signal].answers
+                net |= self._answer_bit(Answer(uuid5(SAGA_ID, f"{signal}, anew"), signal, IDS[command]))
         owed = 0 if world.contradicts else owed
         return _pack(self._saga_number(decision.saga, "it begins"), self._books_number(Books()), owed, net)
 
@@ -260,7 +264,7 @@ class Search:
             events, command = list(_PEOPLE.values()), self._sagas[saga].position.open_command
             said = truth(self._books[books], command, hasty=self.world.hasty) if command else True
             verdicts = (True, False) if self.world.contradicts else () if said is None else (said,)
-            cause = IDS[command] if command else None
+            cause = IDS[command] if command else SAGA_ID
             events += [
                 Event(_VERDICTS[verdict], ORDER_ID, causation_id=cause, actor="ann", words="I looked")
                 for verdict in verdicts

@@ -11,8 +11,9 @@ any await and started again. People cancel, retry, compensate, and resolve by th
 
 Abstracted: SQL, row locks, AMQP, HTTP. Faults stop after a while; then everything must come to rest.
 
-Checked: `laws.py` on every decision and at the end; I8 and I9 on the wire; one order per request; rest within the time
-that is given. A run that fails says its seed: `python -m tests.proof --seed N` prints its story.
+Checked: `laws.py` on every decision and at the end; I8 and I9 on the wire; every row by its history (I11, as `verify`
+does it); one order per request; rest within the time that is given. A run that fails says its seed:
+`python -m tests.proof --seed N` prints its story.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from uuid import UUID, uuid5
 
 from pydantic_core import from_json
 
-from models.states import Command, OrderEvent, Position
+from models.states import Command, OrderEvent, OrderStatus, Position
 from saga import decide as deciding
 from saga.bus import Bus
 from saga.cells import Signal
@@ -41,6 +42,7 @@ from saga.relay import Relay
 from saga.store import Stored
 from saga.timers import Timers
 from saga.values import Decision, Event, Policy, Saga, message_id, when_due
+from saga.verify import differences
 from tests.proof import laws
 from tests.proof.participants import Answer, Books, carry_out, truth, turns
 
@@ -97,6 +99,8 @@ class Database:
     outbox: dict[UUID, Envelope] = field(default_factory=dict)
     committed: dict[UUID, Envelope] = field(default_factory=dict)
     """Every message that ever was in the outbox."""
+    ended: dict[UUID, OrderStatus] = field(default_factory=dict)
+    """What the orders say that have ended."""
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
@@ -117,11 +121,14 @@ class Database:
         found = {id_: self.sagas[id_] for id_ in ids if id_ in self.sagas}
         return found, now() if found else None
 
-    async def lock_due(self, _: "Session", limit: int) -> tuple[dict[UUID, Stored], datetime | None]:
+    async def lock_due(self, _: "Session", limit: int, *_more: object) -> tuple[dict[UUID, Stored], datetime | None]:
         due = [id_ for id_, one in self.sagas.items() if one.saga.due_at and one.saga.due_at <= now()]
         return {id_: self.sagas[id_] for id_ in due[:limit]}, now() if due else None
 
-    async def until_next_deadline(self, _: "Session") -> timedelta | None:
+    async def ask_parked_again(self, _: "Session", within: timedelta) -> int:
+        return 0
+
+    async def until_next_deadline(self, _: "Session", versions: object) -> timedelta | None:
         deadlines = [one.saga.due_at for one in self.sagas.values() if one.saga.due_at]
         return min(deadlines) - now() if deadlines else None
 
@@ -145,7 +152,8 @@ class Database:
             session.changes.append(lambda after=after: self.sagas.update({after.order.id: after}))
 
     async def end_orders(self, session: "Session", sagas: Sequence[Saga]) -> None:
-        pass
+        ended = {saga.order_id: saga.position.order_status for saga in sagas}
+        session.changes.append(lambda: self.ended.update(ended))
 
     async def enqueue(self, session: "Session", envelopes: Sequence[Envelope]) -> None:
         for book in (self.outbox, self.committed):
@@ -187,7 +195,7 @@ class Worker:
         sessions = cast("Sessions", run.database.session)
         self.relay = Relay(sessions, cast("Bus", run))
         self.engine = Engine(sessions, POLICY, self.relay.hand_over)
-        timers = Timers(sessions, self.engine)
+        timers = Timers(sessions, self.engine, POLICY.reask)
         self.tasks = {asyncio.create_task(one.run()) for one in (self.engine, self.relay, timers)}
 
     def work(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -327,7 +335,8 @@ class Run:
         signal = self.random.choice(signals)
         event_id = UUID(int=self.random.getrandbits(128)) if signal is Signal.CANCEL and self.chance(0.5) else None
         # a verdict names the command that it is about, as the HTTP door's does: another may be open by then
-        cause = message_id(saga.id, command) if command and signal in _VERDICTS else None
+        about = message_id(saga.id, command) if command else saga.id
+        cause = about if signal in _VERDICTS else None
         await self.hand_in(Event(signal, order_id, event_id, cause, words="so I say", actor="ann"))
 
     async def stray_timer(self) -> None:
@@ -393,6 +402,8 @@ class Run:
             saga, name = stored.saga, _short(order_id)
             found = laws.of_state(saga, self.books[order_id], quiet=True, paying=False, releasing=False)
             self.broken += [f"{name} {law}" for law in found]
+            status = self.database.ended.get(order_id, OrderStatus.PENDING)
+            self.broken += [f"{name} I11: {difference}" for difference in differences(saga, status)]
             ends = [(kind, body) for (id_, kind, body) in self.wire if id_ == order_id and kind != "OrderCreated"]
             right = "OrderCompleted" if saga.position is Position.COMPLETED else "OrderFailed"
             if [kind for kind, _ in ends] != [right]:

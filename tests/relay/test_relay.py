@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.messages import instant_text
+from saga import relay as relaying
 from saga.bus import DEAD_LETTER_QUEUE, UNROUTABLE, Bus
 from saga.outbox import DEAD_LETTER_EXCHANGE
 from saga.relay import Relay
@@ -51,8 +53,9 @@ async def test_many_messages_leave_in_their_order(relay: Relay, outbox: Outbox, 
 
 
 async def test_an_unroutable_message_stays_is_counted_and_leaves_when_its_queue_appears(
-    relay: Relay, outbox: Outbox, listener: Listener, caplog: pytest.LogCaptureFixture
+    relay: Relay, outbox: Outbox, listener: Listener, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(relaying, "TRY_AGAIN_AFTER", timedelta(seconds=0.2))
     key = "domain.order.ValidateInventory"
     labels = {"key": key, "why": "unroutable"}
     before = REGISTRY.get_sample_value("order_service_unpublished_total", labels) or 0
@@ -104,8 +107,9 @@ async def test_two_workers_publish_what_was_left_behind_once(
 
 
 async def test_without_a_broker_the_rows_stay_and_leave_later(
-    outbox: Outbox, listener: Listener, pool: AsyncEngine, vhost: str
+    outbox: Outbox, listener: Listener, pool: AsyncEngine, vhost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(relaying, "TRY_AGAIN_AFTER", timedelta(seconds=0.2))
     sent = envelope()
     await outbox.write(sent)
     nowhere = Bus("amqp://guest:guest@127.0.0.1:9/")
@@ -180,3 +184,18 @@ async def test_a_bus_whose_declarations_failed_starts_again(
         assert not bus.connected
     assert await bus.publish([first]) == {}
     await bus.close()
+
+
+@pytest.mark.parametrize("told", [StopAsyncIteration, Exception, asyncio.CancelledError])
+async def test_however_aiormq_tells_that_the_broker_hung_up_it_is_away(
+    told: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang_up(*_: object, **__: object) -> None:
+        raise told
+
+    monkeypatch.setattr("aio_pika.connect", hang_up)
+    bus, first = Bus("amqp://nowhere.invalid/"), envelope()
+    failures = await bus.publish([first])
+    assert failures[first.id].startswith("BusAwayError: ")
+    await bus.keep_open()
+    assert not bus.connected

@@ -18,15 +18,11 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
 
 from local import billing, inventory, ledger
-from local.child import Child
-from local.host import LOOPBACK, free_port
 from local.participant import Participant
 from local.stand_in import ledger_path
+from tests.service import PROJECT, Service
 from tests.waiting import until
 
-PROJECT = Path(__file__).parent.parent.parent
-READY_SECONDS = 30.0
-STOP_SECONDS = 20.0
 PRODUCT = "5b1f7f0e-9a3e-4c40-8d1f-0f6f2a6e0c11"
 
 
@@ -34,50 +30,6 @@ def order_body(quantity: int = 1, price: object = 1299.99, **more: Any) -> dict[
     """The seed's order, for a customer like no other."""
     item = {"productId": PRODUCT, "productName": "Laptop", "quantity": quantity, "price": price}
     return {"userId": str(uuid4()), "items": [item], **more}
-
-
-class Service:
-    """The service in a process of its own."""
-
-    def __init__(self, home: Path, env: dict[str, str], workers: int = 1) -> None:
-        self.port = free_port()
-        self.log = home / f"service-{self.port}.log"
-        self._env = os.environ | env
-        self._workers = workers
-        self.child = self._launch()
-
-    @property
-    def url(self) -> str:
-        return f"http://{LOOPBACK}:{self.port}"
-
-    def _launch(self) -> Child:
-        run = [sys.executable, "-m", "faststream", "run", "app:app", "--host", LOOPBACK, "--port", str(self.port)]
-        more = ["--workers", str(self._workers)] if self._workers > 1 else []
-        return Child("service", [*run, *more], log=self.log, env=self._env, cwd=PROJECT)
-
-    async def ready(self) -> None:
-        """Return when it says so."""
-
-        async def says_so() -> bool:
-            assert self.child.returncode is None, self.log.read_text()
-            try:
-                async with httpx2.AsyncClient(base_url=self.url) as client:
-                    return (await client.get("/health/ready")).status_code == 200
-            except httpx2.TransportError:
-                return False
-
-        await until(says_so, READY_SECONDS)
-
-    def kill(self) -> None:
-        """SIGKILL, as a fault."""
-        self.child.kill()
-
-    async def restart(self) -> None:
-        self.child = self._launch()
-        await self.ready()
-
-    def stop(self) -> None:
-        self.child.stop(seconds=STOP_SECONDS)
 
 
 class Ear:
@@ -133,7 +85,7 @@ class System:
         self.service = service
         self.ear = ear
         self.inventory, self.billing = participants["inventory"], participants["billing"]
-        self.client = httpx2.AsyncClient(base_url=service.url, timeout=30)
+        self.client = httpx2.AsyncClient(base_url=service.url, timeout=30, verify=False)
         self._folder = folder
         self._dsn = dsn
 
@@ -171,6 +123,10 @@ class System:
         finally:
             await connection.close()
 
+    async def let_leases_run_out(self) -> None:
+        """Let the time pass that a worker has for publishing what it committed, now."""
+        await self.rows("UPDATE outbox SET lease_until = clock_timestamp()")
+
     async def dead_letters(self, count: int) -> list[DeadLetter]:
         """All dead letters, once that many are stored."""
 
@@ -204,20 +160,26 @@ def settings() -> dict[str, str]:
 
 
 @pytest.fixture
-def environment(database: str, vhost: str, settings: dict[str, str]) -> dict[str, str]:
-    return {"DATABASE_URL": database, "RABBITMQ_URL": vhost, **settings}
+def typed() -> bool:
+    """Whether the service is started by the very command line that a person types."""
+    return False
 
 
 @pytest.fixture
-def service(tmp_path: Path, environment: dict[str, str], workers: int) -> Iterator[Service]:
-    """The service, on an empty database and an empty virtual host."""
-    service = Service(tmp_path, environment, workers)
+def environment(migrated: str, vhost: str, settings: dict[str, str]) -> dict[str, str]:
+    return {"DATABASE_URL": migrated, "RABBITMQ_URL": vhost, **settings}
+
+
+@pytest.fixture
+def service(tmp_path: Path, environment: dict[str, str], workers: int, typed: bool) -> Iterator[Service]:
+    """The service, on a database without an order and an empty virtual host."""
+    service = Service(tmp_path, environment, workers, typed=typed)
     yield service
     service.stop()
 
 
 @pytest.fixture
-async def system(service: Service, vhost: str, database: str, tmp_path: Path) -> AsyncIterator[System]:
+async def system(service: Service, vhost: str, migrated: str, tmp_path: Path) -> AsyncIterator[System]:
     """The service, its neighbours and an ear, all ready."""
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(await aio_pika.connect(vhost))
@@ -230,7 +192,7 @@ async def system(service: Service, vhost: str, database: str, tmp_path: Path) ->
             participant = Participant(stand_in.NAME, stand_in.RULES, rabbitmq_url=vhost, ledger=ledger_file)
             participants[stand_in.NAME] = await stack.enter_async_context(participant)
         await service.ready()
-        system = System(service, ear, participants, tmp_path, database)
+        system = System(service, ear, participants, tmp_path, migrated)
         await stack.enter_async_context(system.client)
         yield system
 

@@ -1,5 +1,6 @@
 """The README's commands, run as they stand there; only the port is another."""
 
+import asyncio
 import json
 import os
 import re
@@ -7,44 +8,102 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
+from local.guide import MODES, guide
+from local.stand_in import control
 from settings import Settings
-from tests.system.conftest import PROJECT, System
+from tests.http.conftest import listening
+from tests.service import PROJECT
+from tests.system.conftest import System
 
 README = (PROJECT / "README.md").read_text()
 BLOCKS = re.findall(r"<!-- runs(?:: id)? -->\n```bash\n(.*?)```", README, re.DOTALL)
 
 
-def run(block: str, system: System, env: dict[str, str]) -> Any:
-    """What a block prints, as JSON where it is that."""
-    script = block.replace("http://localhost:5002", system.service.url)
+@pytest.fixture
+def typed() -> bool:
+    """What a person types, and all that it does."""
+    return True
+
+
+@pytest.fixture
+def migrated(database: str) -> str:
+    """An empty one: the service migrates it."""
+    return database
+
+
+PLACE, LOOK, PUBLISH, NO_STOCK, NO_MONEY, DOWN, WHY, UP = BLOCKS
+
+
+async def run(block: str, system: System, env: dict[str, str], inventory: str = "") -> Any:
+    """The last that a block prints, as JSON, where it prints anything."""
+    script = block.replace("http://localhost:5002", system.service.url).replace("http://localhost:5003", inventory)
     script = script.replace(".venv/bin/faststream", f"{sys.executable} -m faststream")
-    result = subprocess.run(
-        ["bash", "-euc", script], cwd=PROJECT, env=os.environ | env, capture_output=True, text=True, check=False
-    )
+    # what it asks may be in this process
+    result = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-euc", script], cwd=PROJECT, env=os.environ | env, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
-    return json.loads(result.stdout) if result.stdout else None
+    said, rest = None, result.stdout
+    while rest:
+        said, end = json.JSONDecoder().raw_decode(rest)
+        rest = rest[end:].lstrip()
+    return said
 
 
 async def test_the_commands_show_what_the_readme_says(system: System, environment: dict[str, str]) -> None:
-    place, look, publish, scenario_1, scenario_2 = BLOCKS
-
-    order = run(place, system, environment)
+    order = await run(PLACE, system, environment)
     assert (order["status"], order["totalAmount"]) == ("Pending", "1299.99")
     await system.ended(order["id"])
-    saga = run(look, system, {"id": order["id"]})
+    saga = await run(LOOK, system, {"id": order["id"]})
     assert [entry["message"] for entry in saga["history"]] == [
         "Inventory validated",
         "Inventory reserved",
         "Payment processed",
     ]
 
-    run(publish, system, environment)
+    await run(PUBLISH, system, environment)
     assert (await system.ended("d3b07384-d113-4ec6-a7d5-0c8f3b6a2f44"))["status"] == "Completed"
 
-    order = run(scenario_1, system, environment)
+    order = await run(NO_STOCK, system, environment)
     assert (await system.ended(order["id"]))["status"] == "Failed"
-    order = run(scenario_2, system, environment)
+    order = await run(NO_MONEY, system, environment)
     assert (await system.ended(order["id"]))["status"] == "Compensated"
+
+
+IMPATIENT = {
+    "SAGA_STEP_TIMEOUT_SECONDS": "1",
+    "SAGA_RETRY_ATTEMPTS": "4",
+    "SAGA_RETRY_DELAY_SECONDS": "0.2",
+    "SAGA_REASK_SECONDS": "0.5",
+}
+
+
+@pytest.mark.parametrize("settings", [IMPATIENT])
+async def test_a_mute_inventory_is_waited_for_and_the_saga_says_so(
+    system: System, environment: dict[str, str], settings: dict[str, str]
+) -> None:
+    async with listening(control(system.inventory)) as inventory:
+        order = await run(DOWN, system, environment, inventory)
+        saga = await run(WHY, system, {"id": order["id"]})
+        assert (saga["status"], saga["currentStep"]) == ("Started", "ValidateInventory")
+        assert saga["waiting"]["for"] == ["InventoryValidated", "InventoryValidationFailed"]
+        assert saga["waiting"]["then"] in README.replace("\n", " ")
+        assert saga["waiting"]["until"] is not None
+        await run(UP, system, environment, inventory)
+        saga = await system.ended(order["id"])
+    assert saga["status"] == "Completed"
+    assert "TimedOut" in [entry["status"] for entry in saga["history"]]
+
+
+def test_all_that_a_stand_in_can_be_told_is_named_where_people_look() -> None:
+    told = guide(PROJECT, 5002, 5003, 5004)
+    rows = re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE)
+    assert tuple(rows) == MODES
+    assert all(mode in told for mode in MODES)
 
 
 def test_the_table_of_settings_is_the_settings() -> None:

@@ -173,6 +173,7 @@ async def test_two_workers_share_the_work(system: System) -> None:
 async def test_a_worker_that_was_killed_in_the_middle_loses_nothing(system: System) -> None:
     orders = [await system.order(order_body()) for _ in range(30)]
     system.service.kill()
+    await system.let_leases_run_out()
     await system.service.restart()
     for order_id in orders:
         assert told(await system.ended(order_id, seconds=60)) == HAPPY_HISTORY

@@ -1,5 +1,6 @@
 """The rules of the hard cases (semantics, section 2) on the running system, each named after its rule."""
 
+import json
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -14,15 +15,18 @@ from tests.waiting import until
 ONE, PRICE = Decimal(1), Decimal("1299.99")
 
 
+IMPATIENT = {
+    "SAGA_STEP_TIMEOUT_SECONDS": "0.6",
+    "SAGA_RETRY_ATTEMPTS": "2",
+    "SAGA_RETRY_DELAY_SECONDS": "0.2",
+    "SAGA_REASK_SECONDS": "0.6",
+}
+
+
 @pytest.fixture
 def settings() -> dict[str, str]:
     """Impatient, so that the tests need not be patient."""
-    return {
-        "SAGA_STEP_TIMEOUT_SECONDS": "0.6",
-        "SAGA_RETRY_ATTEMPTS": "2",
-        "SAGA_RETRY_DELAY_SECONDS": "0.2",
-        "SAGA_REASK_SECONDS": "0.6",
-    }
+    return IMPATIENT
 
 
 def statuses(saga: dict[str, Any], step: str) -> list[str]:
@@ -58,10 +62,38 @@ async def test_rule_2_no_sends_left_parks_and_any_answer_resumes(system: System)
     saga = await parked(system, order_id)
     assert (saga["status"], saga["incident"]["kind"]) == ("InProgress", "reservation_outcome_unknown")
     assert saga["waiting"]["then"] == "send ReserveInventory again"
+
+    async def asked_while_parked() -> bool:
+        return bool((await system.saga(order_id))["waiting"]["attempt"] >= 5)
+
+    await until(asked_while_parked)
     system.inventory.behaviour["ReserveInventory"] = Behaviour()
     saga = await system.ended(order_id)
     assert (saga["status"], saga["incident"]) == ("Completed", None)
     assert statuses(saga, "ReserveInventory").count("Parked") == 1
+    assert system.done(order_id) == Record(reserved=Tally(1, ONE), charged=Tally(1, PRICE))
+    # one letter per parking, however often it is asked again
+    [letter] = await system.dead_letters(1)
+    assert (letter.shown["routingKey"], letter.reason, letter.count) == (
+        "domain.order.ReserveInventory",
+        "unanswered",
+        1,
+    )
+
+
+@pytest.mark.parametrize("settings", [IMPATIENT | {"SAGA_REASK_SECONDS": "0"}], ids=["never asked again"])
+async def test_rule_2_the_command_of_a_parked_saga_is_redriven_from_the_dead_letters(system: System) -> None:
+    system.inventory.behaviour["ReserveInventory"] = Behaviour(mode="mute")
+    order_id = await system.order(order_body())
+    await parked(system, order_id)
+    [letter] = await system.dead_letters(1)
+    system.inventory.behaviour["ReserveInventory"] = Behaviour()
+    answer = await system.client.post(f"/api/dead-letters/{letter.shown['id']}/redrive")
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "redriven")
+    assert (await system.ended(order_id))["status"] == "Completed"
+    asked = [body for key, body in system.ear.about(order_id) if key == "domain.order.ReserveInventory"]
+    assert asked[-1] == json.loads(letter.body)
+    assert len({body["eventId"] for body in asked}) == 1
     assert system.done(order_id) == Record(reserved=Tally(1, ONE), charged=Tally(1, PRICE))
 
 
@@ -84,6 +116,38 @@ async def test_rule_5_a_payment_that_is_not_answered_is_never_answered_by_a_rele
     system.billing.behaviour["ProcessPayment"] = Behaviour()
     assert (await system.ended(order_id))["status"] == "Completed"
     assert system.done(order_id) == Record(reserved=Tally(1, ONE), charged=Tally(1, PRICE))
+
+
+@pytest.mark.parametrize(
+    ("mode", "outcome", "ends", "done"),
+    [
+        ("mute-after", "succeeded", "Completed", Record(reserved=Tally(1, ONE), charged=Tally(1, PRICE))),
+        ("mute", "failed", "Compensated", Record(reserved=Tally(1, ONE), released=Tally(1, ONE))),
+    ],
+)
+async def test_rule_5_a_person_says_whether_it_was_charged(
+    system: System, mode: Any, outcome: str, ends: str, done: Record
+) -> None:
+    system.billing.behaviour["ProcessPayment"] = Behaviour(mode=mode)
+    order_id = await system.order(order_body())
+    await parked(system, order_id)
+    verdict = {"outcome": outcome, "reason": "seen in the bank's list", "step": "ProcessPayment"}
+    assert (await system.client.post(f"/api/sagas/{order_id}/resolve", json=verdict)).status_code == 200
+    assert (await system.ended(order_id))["status"] == ends
+    assert system.done(order_id) == done
+
+
+async def test_rule_5_a_payment_that_is_given_up_is_refunded_before_the_release(system: System) -> None:
+    system.billing.behaviour["ProcessPayment"] = Behaviour(mode="mute-after")
+    order_id = await system.order(order_body())
+    await parked(system, order_id)
+    answer = await system.client.post(f"/api/sagas/{order_id}/compensate", json={"reason": "the customer is gone"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "Compensating")
+    assert (await system.ended(order_id))["status"] == "Compensated"
+    said = [key for key, _ in system.ear.about(order_id)]
+    assert said.index("domain.billing.PaymentRefunded") < said.index("domain.order.ReleaseInventory")
+    once, price = Tally(1, ONE), Tally(1, PRICE)
+    assert system.done(order_id) == Record(reserved=once, released=once, charged=price, refunded=price)
 
 
 async def test_rule_6_compensation_never_gives_up(system: System) -> None:
@@ -143,8 +207,9 @@ async def test_rule_9_of_two_different_answers_the_first_wins_and_a_person_is_sh
     assert statuses(saga, "ProcessPayment") == ["Completed", "Conflict"]
 
 
+@pytest.mark.parametrize("settings", [{}], ids=["patient"])
 async def test_rule_10_a_cancellation_waits_for_the_reservation_in_flight_and_then_releases(system: System) -> None:
-    system.inventory.behaviour["ReserveInventory"] = Behaviour(mode="slow", seconds=0.4)
+    system.inventory.behaviour["ReserveInventory"] = Behaviour(mode="mute")
     order_id = await system.order(order_body())
 
     async def reserving() -> bool:
@@ -153,6 +218,14 @@ async def test_rule_10_a_cancellation_waits_for_the_reservation_in_flight_and_th
     await until(reserving)
     for _ in range(2):
         await system.ear.publish("domain.order.CancelOrder", {"eventId": str(uuid4()), "orderId": order_id})
+
+    async def noted() -> bool:
+        return bool((await system.saga(order_id))["cancelRequested"])
+
+    await until(noted)
+    assert (await system.saga(order_id))["currentStep"] == "ReserveInventory"
+    system.inventory.behaviour["ReserveInventory"] = Behaviour()
+    assert (await system.client.post(f"/api/sagas/{order_id}/retry")).status_code == 200
     saga = await system.ended(order_id)
     assert (saga["status"], saga["cancelRequested"]) == ("Compensated", True)
     assert "domain.order.ProcessPayment" not in [key for key, _ in system.ear.about(order_id)]
@@ -229,3 +302,23 @@ async def test_rule_14_the_start_refuses_to_run_over_a_saga_of_a_table_that_it_d
     with pytest.raises(AssertionError, match="version 99 of the transition table"):
         await system.service.restart()
     assert system.service.child.returncode not in (0, None)
+
+
+async def test_rule_14_a_reply_for_a_saga_of_another_releases_table_is_held_until_somebody_knows_it(
+    system: System,
+) -> None:
+    system.inventory.behaviour["ValidateInventory"] = Behaviour(mode="mute")
+    order_id = await system.order(order_body())
+    await system.rows("UPDATE order_sagas SET table_version = 99")
+    validated = {"eventId": str(uuid4()), "orderId": order_id}
+    await system.ear.publish("domain.inventory.InventoryValidated", validated)
+
+    async def held() -> bool:
+        return "version 99 of the transition table" in system.service.log.read_text()
+
+    await until(held)
+    answer = await system.client.get(f"/api/orders/{order_id}/saga")
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:order-service:unknown-table")
+    assert await system.rows("SELECT 1 FROM dead_letters") == []
+    await system.rows("UPDATE order_sagas SET table_version = 1")
+    assert (await system.ended(order_id))["status"] == "Completed"

@@ -1,35 +1,61 @@
 """Starting, with what a person forgets or mistypes."""
 
 import asyncio
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from subprocess import CompletedProcess
 
 import pytest
 
 from local.rule import Behaviour
-from tests.system.conftest import Service, System, command_line, order_body
+from tests.service import Service
+from tests.system.conftest import System, command_line, order_body
 from tests.waiting import until
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"DATABASE_URL": None}, "DATABASE_URL is not set"),
-        ({"RABBITMQ_URL": None}, "RABBITMQ_URL is not set"),
-        ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL: must begin with postgresql"),
-        ({"RABBITMQ_URL": "http://localhost"}, "RABBITMQ_URL: must begin with amqp"),
-        ({"SAGA_RETRY_ATTEMPTS": "-1"}, "SAGA_RETRY_ATTEMPTS: Input should be greater than or equal to 0"),
-        ({"SAGA_STEP_TIMEOUT_SECONDS": "soon"}, "SAGA_STEP_TIMEOUT_SECONDS: Input should be a valid number"),
-        ({"RABBITMQ_HOST": "localhost"}, "RABBITMQ_URL, RABBITMQ_HOST: set one of them, not both"),
-        ({"DATABASE_URL": "postgresql://u:p@h:port/x"}, "DATABASE_URL: must begin with postgresql"),
-        ({"DATABASE_URL": "postgresql://"}, "DATABASE_URL: must name a host and a database"),
-        ({"RABBITMQ_URL": "amqp://h:port/"}, "RABBITMQ_URL: must begin with amqp"),
-        ({"RABBITMQ_URL": "amqp://"}, "RABBITMQ_URL: must begin with amqp"),
-        ({"DATABASE_URL": None, "DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE: /nowhere cannot be read"),
-    ],
-)
-def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(wrong: dict[str, str | None], said: str) -> None:
-    right = {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": "amqp://127.0.0.1:9/"}
-    env = {name: value for name, value in (right | wrong).items() if value is not None}
-    result = command_line(["run", "app:app", "--port", "0"], env)
+@pytest.fixture
+def typed() -> bool:
+    """What a person types, and all that it does."""
+    return True
+
+
+@pytest.fixture
+def migrated(database: str) -> str:
+    """An empty one: the service migrates it."""
+    return database
+
+
+RIGHT = {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": "amqp://127.0.0.1:9/"}
+WRONG: list[tuple[dict[str, str | None], str]] = [
+    ({"DATABASE_URL": None}, "DATABASE_URL is not set"),
+    ({"RABBITMQ_URL": None}, "RABBITMQ_URL is not set"),
+    ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL: must begin with postgresql"),
+    ({"RABBITMQ_URL": "http://localhost"}, "RABBITMQ_URL: must begin with amqp"),
+    ({"SAGA_RETRY_ATTEMPTS": "-1"}, "SAGA_RETRY_ATTEMPTS: Input should be greater than or equal to 0"),
+    ({"SAGA_STEP_TIMEOUT_SECONDS": "soon"}, "SAGA_STEP_TIMEOUT_SECONDS: Input should be a valid number"),
+    ({"RABBITMQ_HOST": "localhost"}, "RABBITMQ_URL, RABBITMQ_HOST: set one of them, not both"),
+    ({"DATABASE_URL": "postgresql://u:p@h:port/x"}, "DATABASE_URL: must begin with postgresql"),
+    ({"DATABASE_URL": "postgresql://"}, "DATABASE_URL: must name a host and a database"),
+    ({"RABBITMQ_URL": "amqp://h:port/"}, "RABBITMQ_URL: must begin with amqp"),
+    ({"RABBITMQ_URL": "amqp://"}, "RABBITMQ_URL: must begin with amqp"),
+    ({"DATABASE_URL": None, "DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE: /nowhere cannot be read"),
+]
+
+
+@pytest.fixture(scope="module")
+def starts() -> Iterator[list[Future[CompletedProcess[str]]]]:
+    """All that go wrong, as many at a time as the machine can do."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        environments = [{k: v for k, v in (RIGHT | wrong).items() if v is not None} for wrong, _ in WRONG]
+        yield [threads.submit(command_line, ["run", "app:app", "--port", "0"], env) for env in environments]
+
+
+@pytest.mark.parametrize(("number", "said"), list(enumerate(said for _, said in WRONG)))
+def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
+    starts: list[Future[CompletedProcess[str]]], number: int, said: str
+) -> None:
+    result = starts[number].result()
     assert result.returncode != 0
     lines = [line for line in (result.stdout + result.stderr).splitlines() if said in line]
     assert len(lines) == 1, result.stdout + result.stderr

@@ -1,6 +1,9 @@
 """The hard cases, as dialogues. Each test bears the number of its rule in semantics.md, section 2."""
 
+import json
+import pickle
 from datetime import timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -8,6 +11,8 @@ import pytest
 from models.states import Command, IncidentKind, Position, Timer
 from saga.cells import Signal
 from saga.decide import decide
+from saga.history import MOST_IDS, MOST_REASONS
+from saga.outbox import OrderFacts, enclose
 from saga.table import TABLE, TABLES, VERSION
 from saga.values import Deadline, Event, Outcome, Policy, message_id
 from tests.table.dialogue import ORDER_ID, PATIENT, SAGA_ID, START, Dialogue, standing_at
@@ -83,8 +88,12 @@ def test_rule_1_a_late_reply_to_an_earlier_attempt_is_a_reply() -> None:
 
 def test_rule_1_a_retry_keeps_the_identity_and_raises_the_attempt() -> None:
     saga = standing_at(P.CHARGING).waits().waits()
-    assert [send.attempt for send in saga.sent("ProcessPayment")] == [1, 2]
-    assert message_id(SAGA_ID, Command.PROCESS_PAYMENT) == message_id(SAGA_ID, Command.PROCESS_PAYMENT)
+    attempts = saga.sent("ProcessPayment")
+    assert [send.attempt for send in attempts] == [1, 2]
+    order = OrderFacts(ORDER_ID, UUID(int=5), [], Decimal("10.00"))
+    first, second = (enclose(send, saga.saga, order, "", saga.now) for send in attempts)
+    assert first.message_id == second.message_id == message_id(SAGA_ID, Command.PROCESS_PAYMENT)
+    assert [json.loads(one.body)["eventId"] for one in (first, second)] == [str(first.message_id)] * 2
 
 
 def test_rule_1_jitter_adds_at_most_a_tenth_and_differs_from_saga_to_saga() -> None:
@@ -120,6 +129,13 @@ def test_rule_2_a_saga_older_than_its_timeout_parks_without_further_retries() ->
     saga = Dialogue(Policy(saga_timeout=timedelta(seconds=20)))
     saga.waits().expect(P.VALIDATING, sends=("ValidateInventory to the dead letters",))
     assert saga.saga.parked
+
+
+def test_rule_2_a_retry_that_would_come_after_the_timeout_is_not_planned() -> None:
+    saga = Dialogue(Policy(saga_timeout=timedelta(seconds=34)))
+    saga.waits().expect(P.VALIDATING, sends=("ValidateInventory to the dead letters",))
+    saga = Dialogue(Policy(saga_timeout=timedelta(seconds=36))).waits()
+    assert saga.saga.timer is Timer.RETRY
 
 
 def test_rule_2_slow_retries_are_one_entry_with_a_count() -> None:
@@ -251,6 +267,30 @@ def test_rule_8_what_was_ignored_once_counts_when_it_is_awaited() -> None:
     saga.expect(P.CHARGING, sends=("ProcessPayment",))
 
 
+def test_rule_8_a_message_is_remembered_although_its_entry_was_coalesced() -> None:
+    saga = standing_at(P.FAILED)
+    saga.hears("PaymentProcessed", ONE).hears("PaymentRefunded").hears("PaymentProcessed", OTHER).hears(
+        "PaymentRefunded"
+    )
+    assert saga.saga.history[-2]["count"] == 2
+    for event_id in (ONE, OTHER):
+        saga.hears("PaymentProcessed", event_id).expect(P.FAILED, outcome=Outcome.DUPLICATE)
+
+
+def test_rule_8_as_many_messages_are_remembered_as_a_history_can_bear() -> None:
+    saga = standing_at(P.FAILED)
+    for _ in range(MOST_IDS * 2):
+        saga.hears("PaymentProcessed").hears("PaymentRefunded")
+    assert [len(entry.get("earlierIds", [])) for entry in saga.saga.history[-2:]] == [MOST_IDS, MOST_IDS]
+
+
+def test_rule_8_a_reply_that_names_another_saga_is_ignored_with_the_reason() -> None:
+    saga = standing_at(P.RESERVING).hears("InventoryReserved", saga_id=OTHER)
+    saga.expect(P.RESERVING, outcome=Outcome.IGNORED)
+    assert saga.last["message"] == "InventoryReserved: it names another saga"
+    saga.hears("InventoryReserved", saga_id=SAGA_ID).expect(P.CHARGING, sends=("ProcessPayment",))
+
+
 def test_rule_8_a_reply_that_names_another_command_is_ignored_with_the_reason() -> None:
     saga = standing_at(P.RESERVING)
     saga.hears("InventoryReserved", causation_id=message_id(SAGA_ID, Command.VALIDATE_INVENTORY))
@@ -284,6 +324,56 @@ def test_rule_9_an_answer_that_contradicts_a_persons_word_is_a_conflict_too() ->
 def test_rule_9_a_late_reservation_that_is_then_denied_is_a_conflict() -> None:
     saga = standing_at(P.FAILED_RELEASING).hears("InventoryReservationFailed")
     saga.expect(P.FAILED_RELEASING, outcome=Outcome.CONFLICT).expect_incident(IncidentKind.CONTRADICTION)
+
+
+def test_rule_9_a_contradiction_is_not_lost_when_a_parked_payment_is_answered() -> None:
+    saga = standing_at(P.CHARGING).waits_until_parked().hears("InventoryReservationFailed")
+    saga.expect_incident(IncidentKind.PAYMENT_OUTCOME_UNKNOWN)
+    saga.hears("PaymentProcessed").expect(P.COMPLETED, sends=("OrderCompleted",))
+    saga.expect_incident(IncidentKind.CONTRADICTION)
+
+
+def test_rule_9_a_contradiction_is_not_lost_when_the_payment_parks() -> None:
+    saga = standing_at(P.CHARGING).hears("InventoryReservationFailed").waits_until_parked()
+    saga.expect_incident(IncidentKind.PAYMENT_OUTCOME_UNKNOWN)
+    saga.hears("PaymentProcessed").expect_incident(IncidentKind.CONTRADICTION)
+    assert saga.saga.incident is not None
+    assert "InventoryReservationFailed contradicts" in saga.saga.incident["detail"]
+
+
+def test_rule_9_a_reservation_that_contradicts_is_not_lost_when_its_release_parks() -> None:
+    saga = standing_at(P.FAILED).hears("InventoryReserved").waits_until_parked()
+    saga.expect_incident(IncidentKind.RELEASE_UNANSWERED)
+    saga.hears("InventoryReleased").expect(P.FAILED).expect_incident(IncidentKind.CONTRADICTION)
+
+
+def test_rule_9_a_contradiction_is_not_lost_when_a_late_payment_is_refunded() -> None:
+    saga = standing_at(P.FAILED).hears("InventoryValidationFailed").expect_incident(IncidentKind.CONTRADICTION)
+    saga.hears("PaymentProcessed").expect_incident(IncidentKind.LATE_PAYMENT)
+    saga.hears("PaymentRefunded").expect(P.FAILED).expect_incident(IncidentKind.CONTRADICTION)
+
+
+def test_rule_9_a_contradiction_that_a_person_has_acknowledged_does_not_come_back() -> None:
+    saga = standing_at(P.FAILED).hears("InventoryValidationFailed").operator(G.OPERATOR_FAILED).expect_incident(None)
+    saga.hears("PaymentProcessed").hears("PaymentRefunded").expect(P.FAILED).expect_incident(None)
+    saga.hears("InventoryValidationFailed").expect_incident(IncidentKind.CONTRADICTION)
+
+
+@pytest.mark.parametrize(
+    ("here", "failure"),
+    [
+        (P.REFUNDING, "PaymentRefundFailed"),
+        (P.FAILED_REFUNDING, "PaymentRefundFailed"),
+        (P.RELEASING, "InventoryReleaseFailed"),
+        (P.COMPENSATED_RELEASING, "InventoryReleaseFailed"),
+    ],
+)
+def test_rule_9_an_undo_that_failed_although_a_person_vouched_for_it_is_a_conflict(
+    here: Position, failure: str
+) -> None:
+    saga = standing_at(here).waits_until_parked().operator(G.OPERATOR_SUCCEEDED, "seen in the bank's list")
+    after = saga.saga.position
+    saga.hears(failure).expect(after, outcome=Outcome.CONFLICT).expect_incident(IncidentKind.CONTRADICTION)
 
 
 def test_rule_10_before_the_reservation_was_asked_for_a_cancel_fails_the_order_at_once() -> None:
@@ -346,6 +436,29 @@ def test_rule_13_operators_carry_their_name_and_reason_into_the_history(signal: 
     saga = standing_at(P.CHARGING).operator(signal, "called the bank")
     assert saga.last["actor"] == "ann"
     assert saga.last["message"].endswith(": called the bank")
+
+
+def test_rule_13_every_reason_that_a_person_gave_is_kept() -> None:
+    saga = standing_at(P.CHARGING).operator(G.OPERATOR_RETRY, "ONE").operator(G.OPERATOR_RETRY, "TWO")
+    saga.operator(G.OPERATOR_RETRY, "TWO")
+    assert [(entry["words"], entry.get("count", 1)) for entry in saga.saga.history[-2:]] == [("ONE", 1), ("TWO", 2)]
+
+
+def test_rule_13_of_very_many_reasons_the_newest_are_kept_and_all_are_counted() -> None:
+    saga = standing_at(P.CHARGING)
+    for number in range(100):
+        saga.operator(G.OPERATOR_RETRY, f"reason {number}")
+    told = saga.saga.history[-MOST_REASONS:]
+    assert [entry["words"] for entry in told] == [f"reason {n}" for n in range(100 - MOST_REASONS, 100)]
+    assert sum(entry.get("count", 1) for entry in told) == 100
+
+
+def test_rule_13_an_acknowledgement_does_not_count_for_a_command_that_is_open_by_then() -> None:
+    saga = standing_at(P.FAILED).hears("InventoryValidationFailed")
+    acknowledgement = Event(G.OPERATOR_SUCCEEDED, ORDER_ID, causation_id=SAGA_ID, actor="ann", words="spoken with them")
+    late = pickle.loads(pickle.dumps(saga)).hears("PaymentProcessed")
+    late.told(acknowledgement).expect(P.FAILED_REFUNDING, outcome=Outcome.REFUSED)
+    saga.told(acknowledgement).expect(P.FAILED).expect_incident(None)
 
 
 def test_rule_13_giving_up_twice_is_giving_up_once() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.states import OrderStatus, Position, Timer
-from saga.cells import Signal
-from saga.values import Event, Policy, Saga
+from saga.cells import REPLY_MODELS, Signal
+from saga.decide import decide
+from saga.values import Decision, Event, Policy, Saga
 from saga.verify import differences, refold
 from tests.table.dialogue import PATIENT, Dialogue, standing_at
 from tests.table.test_walks import POLICIES, STEPS, take
@@ -65,6 +67,28 @@ def test_a_policy_that_was_changed_since_does_not_matter() -> None:
     assert refold(saga.saga) == []
 
 
+def test_a_history_in_which_everything_was_coalesced_is_folded_at_once() -> None:
+    saga = standing_at(Position.FAILED)
+    replies = list(REPLY_MODELS)
+    for number in range(400):
+        saga.hears(replies[number * 7 % len(replies)])
+        if number % 3 == 0 and saga.saga.due_at:
+            saga.waits()
+        if number % 11 == 0:
+            saga.operator(G.OPERATOR_SUCCEEDED, f"reason {number % 5}")
+    assert sum(entry.get("count", 1) > 1 for entry in saga.saga.history) > 30
+    decisions = 0
+
+    def counted(*arguments: Any) -> Decision:
+        nonlocal decisions
+        decisions += 1
+        return decide(*arguments)
+
+    with patch("saga.verify.decide", counted):
+        assert refold(saga.saga) == []
+    assert decisions < 5_000
+
+
 _INCIDENT: Any = {"kind": "contradiction", "since": "2024-12-05T10:00:00.000000Z", "detail": "x"}
 TAMPERED: dict[str, tuple[Position, Callable[[Saga], dict[str, Any]], str]] = {
     "moved on": (Position.RESERVING, lambda _: {"position": Position.CHARGING}, "position"),
@@ -81,6 +105,13 @@ TAMPERED: dict[str, tuple[Position, Callable[[Saga], dict[str, Any]], str]] = {
     "an incident forgotten": (Position.FAILED_REFUNDING, lambda _: {"incident": None}, "incident"),
     "parked by nobody": (Position.CHARGING, lambda _: {"timer": Timer.REASK}, "timer"),
     "failed elsewhere": (Position.RELEASING, lambda _: {"failed_step": "ReserveInventory"}, "failed_step"),
+    "failed for another reason": (Position.RELEASING, lambda _: {"reason": "nothing of the kind"}, "reason"),
+    "due before it was asked": (
+        Position.CHARGING, lambda saga: {"due_at": saga.updated_at - timedelta(seconds=1)}, "due_at",
+    ),
+    "never due": (Position.CHARGING, lambda _: {"due_at": None}, "due_at"),
+    "due in another age": (Position.CHARGING, lambda saga: {"due_at": saga.updated_at + timedelta(9999)}, "due_at"),
+    "due although it has ended": (Position.COMPLETED, lambda saga: {"due_at": saga.updated_at}, "due_at"),
     "sent more often": (Position.CHARGING, lambda saga: {"sent": saga.sent | {"ProcessPayment": 2}}, "sent"),
     "never sent": (Position.CHARGING, lambda _: {"sent": {}}, "sent"),
     "history lost": (Position.COMPLETED, lambda _: {"history": []}, "position"),

@@ -3,16 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
+from saga import engine as engine_module
+from saga import store
 from saga.cells import Signal
 from saga.database import connect, statements
+from saga.decide import decide
 from saga.engine import Engine
 from saga.outbox import Envelope
+from saga.table import TABLES
 from saga.timers import BATCH, Timers
-from saga.values import Policy
+from saga.values import Decision, Event, Policy, Saga
 from tests.engine.conftest import Database, database, order_request, published, reply, running_engine
 from tests.waiting import until
 
@@ -33,7 +39,7 @@ async def worker(url: str, sent: list[Envelope], policy: Policy = QUICK) -> Asyn
         engine = await stack.enter_async_context(running_engine(url, sent, policy))
         pool = connect(url, connections=1, name="timers under test")
         stack.push_async_callback(pool.dispose)
-        task = asyncio.create_task(Timers(statements(pool), engine).run())
+        task = asyncio.create_task(Timers(statements(pool), engine, policy.reask).run())
         stack.push_async_callback(asyncio.wait, [task])
         stack.callback(task.cancel)
         yield engine
@@ -71,7 +77,8 @@ async def test_an_unanswered_command_is_sent_again_after_growing_delays_then_par
 async def test_many_overdue_sagas_are_fired_once_each_by_several_workers(
     migrated: str, database: Database, published: list[Envelope]
 ) -> None:
-    patient = Policy(step_timeout=timedelta(hours=1), retry_delay=timedelta(hours=1))
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    patient = Policy(step_timeout=hour, retry_delay=hour, saga_timeout=day)
     async with worker(migrated, published, patient) as one, worker(migrated, published, patient):
         await asyncio.gather(*(one.create(order_request()) for _ in range(300)))
         async with database.engine.begin() as connection:
@@ -119,3 +126,76 @@ async def test_a_parked_saga_is_asked_again_unless_that_is_switched_off(
         [saga] = await database.rows("SELECT * FROM order_sagas")
         assert (saga["timer"], saga["due_at"] is None) == ("reask", reask is None)
         assert saga["incident"]["kind"] == "validation_unanswered"
+
+
+@pytest.mark.parametrize("refused_as", ["a mistake", "data"])
+async def test_one_deadline_that_cannot_be_carried_out_stops_no_other(
+    migrated: str, database: Database, published: list[Envelope], monkeypatch: pytest.MonkeyPatch, refused_as: str
+) -> None:
+    soon = Policy(step_timeout=timedelta(0), retry_delay=timedelta(seconds=100))
+    async with running_engine(migrated, published, soon) as engine:
+        culprit, *_ = [await engine.create(order_request()) for _ in range(5)]
+
+        def bad(saga: Saga, event: Event, *more: Any) -> Decision:
+            if saga.order_id != culprit.order_id:
+                return decide(saga, event, *more)
+            if refused_as == "data":
+                decision = decide(saga, event, *more)
+                return replace(decision, saga=replace(decision.saga, reason="a\x00b"))
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(engine_module, "decide", bad)
+            assert await engine.fire_due(BATCH) == 4
+            # it is the longest overdue, and is passed over
+            assert await engine.fire_due(BATCH) == 0
+        assert await database.value("SELECT count(*) FROM order_sagas WHERE timer = 'retry'") == 4
+        engine._passed_over[culprit.order_id] = 0.0
+        assert await engine.fire_due(BATCH) == 1
+
+
+async def test_a_deadline_of_another_releases_table_is_left_to_it(
+    migrated: str, database: Database, published: list[Envelope]
+) -> None:
+    soon = Policy(step_timeout=timedelta(0))
+    async with running_engine(migrated, published, soon) as engine:
+        await engine.create(order_request())
+        async with database.engine.begin() as connection:
+            await connection.exec_driver_sql("UPDATE order_sagas SET table_version = 99")
+        assert await engine.fire_due(BATCH) == 0
+        async with engine._sessions() as session:
+            assert await store.until_next_deadline(session, TABLES) is None
+            assert await store.until_next_deadline(session, [99]) is not None
+
+
+async def test_a_saga_that_was_parked_while_asking_again_was_switched_off_is_asked_again_when_it_is_on(
+    migrated: str, database: Database, published: list[Envelope]
+) -> None:
+    never = Policy(step_timeout=timedelta(0), retry_attempts=0, reask=None)
+    async with running_engine(migrated, published, never) as engine:
+        await engine.create(order_request())
+        assert await engine.fire_due(1) == 1
+    assert await database.value("SELECT count(*) FROM order_sagas WHERE due_at IS NULL AND timer = 'reask'") == 1
+
+    async def asked() -> bool:
+        return bool(await database.value("SELECT 1 FROM order_sagas WHERE (sent->>'ValidateInventory')::int >= 2"))
+
+    async with worker(migrated, published, replace(never, reask=timedelta(seconds=0.1))):
+        await until(asked)
+
+
+async def test_the_undo_of_a_saga_that_has_ended_keeps_its_table_in_use(
+    migrated: str, database: Database, published: list[Envelope]
+) -> None:
+    never = Policy(step_timeout=timedelta(0), retry_attempts=0, reask=None)
+    async with running_engine(migrated, published, never) as engine:
+        undoing, ended = await engine.create(order_request()), await engine.create(order_request())
+        for accepted in (undoing, ended):
+            await engine.advance(reply(Signal.INVENTORY_VALIDATION_FAILED, accepted.order_id))
+        await engine.advance(reply(Signal.INVENTORY_RESERVED, undoing.order_id))
+        assert await engine.fire_due(BATCH) == 1
+        async with database.engine.begin() as connection:
+            await connection.exec_driver_sql("UPDATE order_sagas SET table_version = 7 WHERE due_at IS NULL")
+            await connection.exec_driver_sql("UPDATE order_sagas SET table_version = 8 WHERE open_command IS NULL")
+        async with engine._sessions() as session:
+            assert await store.table_versions_in_use(session) == {7}

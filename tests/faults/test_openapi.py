@@ -1,0 +1,95 @@
+"""The running service against its own `/openapi.json`, asked by schemathesis: with what is right and with what is not.
+
+Nothing crashes, no answer is a 5xx, and every answer is one that the document knows: status, media type and schema.
+OPENAPI_SEED chooses other requests, OPENAPI_EXAMPLES how many there are of each operation,
+OPENAPI_SECONDS lets it go on for that long.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+from uuid import UUID, uuid4
+
+import aio_pika
+import httpx2
+
+from saga.outbox import EXCHANGE
+from tests.faults.clients import MIX
+from tests.faults.mutants import KEYS
+from tests.faults.place import Place
+from tests.waiting import until
+
+SEED = os.environ.get("OPENAPI_SEED", "20260115")
+EXAMPLES = os.environ.get("OPENAPI_EXAMPLES", "5")
+SECONDS = os.environ.get("OPENAPI_SECONDS")
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "missing_required_header",
+)
+PROJECT = Path(__file__).parent.parent.parent
+
+
+async def test_every_answer_is_one_that_the_document_knows(here: Place, tmp_path: Path) -> None:
+    print(f"OPENAPI_SEED={SEED}")
+    service = await here.start_service()
+    orders = await here.order([*MIX, *MIX], Random(int(SEED)))
+    ids = {"order_id": orders, "id": await _dead_letters(here, 20)}
+    asked = await asyncio.to_thread(ask, service.url, ids, tmp_path)
+    assert asked.returncode == 0, asked.stdout[-20_000:] + asked.stderr
+    async with httpx2.AsyncClient(base_url=service.url) as client:
+        unknown = await client.put(f"/api/dead-letters/{uuid4()}")
+    assert (unknown.status_code, unknown.headers["Allow"]) == (405, "DELETE, GET")
+    log = service.log.read_text()
+    assert [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line or '" 500 ' in line] == []
+
+
+async def _dead_letters(here: Place, count: int) -> list[UUID]:
+    """So many dead letters; their ids."""
+    async with await aio_pika.connect(here.clients.amqp) as connection:
+        domain = await (await connection.channel()).get_exchange(EXCHANGE, ensure=False)
+        for number in range(count):
+            message = aio_pika.Message(b"{", message_id=str(uuid4()))
+            await domain.publish(message, KEYS[number % len(KEYS)])
+
+    async def stored() -> bool:
+        return len(await here.rows("SELECT 1 FROM dead_letters")) >= count
+
+    await until(stored, 20)
+    return [row["id"] for row in await here.rows("SELECT id FROM dead_letters")]
+
+
+def ask(url: str, ids: dict[str, list[UUID]], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Let schemathesis ask every operation; in a process of its own, since it brings much along."""
+    options = [
+        f"--checks={','.join(CHECKS)}",
+        "--phases=examples,coverage,fuzzing",
+        f"--max-examples={EXAMPLES}",
+        f"--seed={SEED}",
+        "--suppress-health-check=all",
+        "--request-timeout=30",
+        "--no-shrink",
+        "--continue-on-failure",
+        "--warnings=off",
+    ]
+    if SECONDS:
+        options.append(f"--max-time={SECONDS}")
+    known = json.dumps({name: [str(one) for one in some] for name, some in ids.items()})
+    return subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *options],
+        cwd=folder,
+        env=os.environ
+        | {"SCHEMATHESIS_HOOKS": "tests.faults.openapi_hooks", "PYTHONPATH": str(PROJECT)}
+        | {"OPENAPI_IDS": known, "OPENAPI_SEED": SEED},
+        capture_output=True,
+        text=True,
+        timeout=float(SECONDS or 60) + 60,
+        check=False,
+    )
