@@ -4,7 +4,6 @@ No clock has a say. The service would wait for minutes before it asks again; a d
 So whatever comes right in the end came right by what was stored, and not because somebody asked twice.
 """
 
-import json
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -22,6 +21,7 @@ from tests.faults.place import Place
 from tests.waiting import until
 
 PATIENT = {
+    "SAGA_TIMEOUT_SECONDS": "86400",
     "SAGA_STEP_TIMEOUT_SECONDS": "600",
     "SAGA_RETRY_DELAY_SECONDS": "600",
     "SAGA_REASK_SECONDS": "600",
@@ -82,10 +82,9 @@ class Stage:
         """Let a deadline come: what time would do."""
         await self.here.rows("UPDATE order_sagas SET due_at = clock_timestamp() WHERE timer = $1", timer.value)
 
-    async def say(self, message: str, order_id: UUID, **more: str) -> None:
+    async def say(self, message: str, order_id: UUID) -> None:
         """Publish a message about an order, as often as it takes, always with the same identity."""
-        body = {"eventId": str(uuid4()), "orderId": str(order_id)} | more
-        await self.here.clients.say(f"domain.{message}", json.dumps(body).encode())
+        await self.here.clients.say(f"domain.{message}", {"eventId": str(uuid4()), "orderId": str(order_id)})
 
     async def insist(self, path: str, body: dict[str, str] | None = None) -> None:
         """POST until it is done."""
