@@ -136,6 +136,9 @@ async def _found(here: Place) -> str:
         for query in (
             "SELECT status, open_command, timer, sent::text FROM order_sagas",
             "SELECT routing_key, lease_until - clock_timestamp() AS lease, last_error FROM outbox",
+            "SELECT pid, application_name, state, wait_event, clock_timestamp() - xact_start AS since,"
+            " pg_blocking_pids(pid) AS waits_for, left(query, 60) AS query FROM pg_stat_activity"
+            " WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()",
         ):
             found += [str(await here.rows(query))]
     queues = await asyncio.to_thread(here.rabbitmq.queues, here.vhost)
