@@ -93,6 +93,11 @@ class Participant:
         """Stop, the consumer first."""
         await self._running.aclose()
 
+    @property
+    def listening(self) -> bool:
+        """Whether its queues are declared, so that commands find them."""
+        return all(one.running for one in self.consumer.subscribers)
+
     @asynccontextmanager
     async def book(self) -> AsyncIterator[None]:
         """Keep the ledger open."""
