@@ -140,6 +140,10 @@ class Place:
             unfinished = "SELECT 1 FROM order_sagas WHERE open_command IS NOT NULL LIMIT 1"
             if await self.rows(f"SELECT 1 FROM outbox UNION ALL ({unfinished})"):
                 return False
+            # a broker's numbers are some moments old: what was promised may not have been handed out yet
+            found = await self.rows("SELECT id FROM orders WHERE id = ANY($1)", list(self.clients.promised))
+            if len(found) < len(self.clients.promised):
+                return False
             for vhost in {self.vhost, self.outside}:
                 queues = await asyncio.to_thread(self.rabbitmq.queues, vhost)
                 if any(count for name, count in queues.items() if name != "firehose"):
