@@ -102,7 +102,7 @@ class Place:
 
         async def all_have() -> bool:
             query = "SELECT 1 FROM order_sagas WHERE order_id = ANY($1) AND completed_at IS NOT NULL"
-            return len(await self.rows(query, list(order_ids))) == len(order_ids)
+            return len(await self.rows(query, list(order_ids))) == len(set(order_ids))
 
         await until(all_have, seconds)
 
