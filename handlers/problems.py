@@ -97,7 +97,7 @@ def answer(problem: ProblemError) -> Response:
     return Response(json.dumps(body).encode(), problem.status_code, headers, MEDIA_TYPE)
 
 
-def answer_problems(app: FastAPI) -> None:
+def answer_problems(app: FastAPI) -> None:  # noqa: C901 - a function for each kind of error
     """Make every error of this application a problem."""
 
     async def problem(_: Request, error: ProblemError) -> Response:
@@ -159,7 +159,9 @@ def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
 def _methods(app: FastAPI, path: str) -> list[str]:
     """What a path can be asked, by all of its routes: the router itself names the methods of the first one only."""
     routes = iter_route_contexts(app.routes)
-    return sorted({m for one in routes if one.path and compile_path(one.path)[0].match(path) for m in one.methods or ()})
+    return sorted(
+        {m for one in routes if one.path and compile_path(one.path)[0].match(path) for m in one.methods or ()}
+    )
 
 
 _PLAIN = {404: "There is nothing at this path.", 405: "This path does not know this method; see Allow."}

@@ -16,7 +16,9 @@ from saga.engine import OrderRequest
 from saga.values import Event
 
 _MOST = Decimal(10) ** 16
-_UUID = re.compile(r"(?:urn:uuid:)?\{?([0-9a-fA-F]{8})-?([0-9a-fA-F]{4})-?([0-9a-fA-F]{4})-?([0-9a-fA-F]{4})-?([0-9a-fA-F]{12})\}?")
+_UUID = re.compile(
+    r"(?:urn:uuid:)?\{?([0-9a-fA-F]{8})-?([0-9a-fA-F]{4})-?([0-9a-fA-F]{4})-?([0-9a-fA-F]{4})-?([0-9a-fA-F]{12})\}?"
+)
 _AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
