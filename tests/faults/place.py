@@ -37,7 +37,7 @@ IMPATIENT = {
 class Place:
     """Made by `place`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - all that it is made of
         self, postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, dsn: str, vhost: str, outside: str
     ) -> None:
         self.postgres, self.rabbitmq = postgres, rabbitmq
