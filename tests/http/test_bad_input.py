@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -152,7 +153,12 @@ UNREADABLE: list[bytes] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "field"), INVALID, ids=lambda value: json.dumps(value)[-60:])
+def name_of(value: Any) -> str:
+    """The end of a body, without the ids in it: a test must have the same name wherever it runs."""
+    return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "id", json.dumps(value))[-60:]
+
+
+@pytest.mark.parametrize(("body", "field"), INVALID, ids=name_of)
 async def test_an_invalid_order_is_refused_with_the_field_named(refusing: Service, body: Any, field: str) -> None:
     response = await refusing.client.post("/api/orders", content=json.dumps(body), headers=JSON)
     errors = problem(response, 422)["errors"]
