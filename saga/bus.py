@@ -144,6 +144,7 @@ class Bus:
         )
         try:
             exchanges = await self._open()
+            reach("letter.copying")
             async with asyncio.timeout(PUBLISH_TIMEOUT.total_seconds()):
                 await own_cancellation(_publish(exchanges[DEAD_LETTER_EXCHANGE], copy, message.routing_key or ""))
         except BUS_ERRORS as failure:
@@ -260,6 +261,7 @@ async def _declare(connection: AbstractConnection) -> tuple[AbstractChannel, dic
 
 
 async def _relay(exchange: AbstractExchange, envelope: Envelope) -> None:
+    reach("relay.sending")
     await _publish(exchange, _message(envelope), envelope.routing_key)
     reach("relay.one-confirmed")
 

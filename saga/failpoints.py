@@ -20,6 +20,7 @@ Point = Literal[
     "message.acked",
     # one that cannot be handled
     "letter.refused",
+    "letter.copying",
     "letter.copied",
     "letter.taken",
     "letter.stored",
@@ -36,6 +37,7 @@ Point = Literal[
     "engine.handed-over",
     # the relay
     "relay.taken",
+    "relay.sending",
     "relay.one-confirmed",
     "relay.confirmed",
     "relay.removed",

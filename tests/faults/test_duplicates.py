@@ -27,9 +27,9 @@ from tests.faults import laws
 from tests.faults.laws import Promise, World
 from tests.faults.middle import Habits, Lie, Middle, in_the_middle
 from tests.faults.place import Place, place
+from tests.faults.seeds import seed_of
 from tests.waiting import until
 
-SEED = int(os.environ.get("DUPLICATES_SEED", "20260115"))
 ORDERS = int(os.environ.get("DUPLICATES_ORDERS", "200"))
 PATIENT = {"SAGA_STEP_TIMEOUT_SECONDS": "30"}
 """So many copies take their time; a deadline would only add more of them."""
@@ -39,15 +39,15 @@ _STEPS = (Command.VALIDATE_INVENTORY, Command.RESERVE_INVENTORY, Command.PROCESS
 async def test_duplicates_disorder_and_lies_change_nothing_but_what_the_first_answer_makes(
     postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, tmp_path: Path
 ) -> None:
-    print(f"DUPLICATES_SEED={SEED}")
-    clean = await _clean(postgres, rabbitmq, template, tmp_path / "clean")
+    seed = seed_of("DUPLICATES_SEED")
+    clean = await _clean(postgres, rabbitmq, template, tmp_path / "clean", seed)
     async with AsyncExitStack() as stack:
         folder = _made(tmp_path / "disorder")
         here = await stack.enter_async_context(place(postgres, rabbitmq, folder, template=template, apart=True))
         near, far = (rabbitmq.url(vhost) for vhost in (here.vhost, here.outside))
-        middle = await stack.enter_async_context(in_the_middle(near, far, Habits(), Random(SEED)))
+        middle = await stack.enter_async_context(in_the_middle(near, far, Habits(), Random(seed)))
         await here.start_service(**PATIENT)
-        await here.mixed(ORDERS, Random(SEED))
+        await here.mixed(ORDERS, Random(seed))
         await _carried(here, middle)
         middle.deliver_the_late()
         await _carried(here, middle)
@@ -73,11 +73,13 @@ async def test_duplicates_disorder_and_lies_change_nothing_but_what_the_first_an
     assert [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line] == []
 
 
-async def _clean(postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, folder: Path) -> dict[UUID, Any]:
+async def _clean(
+    postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, folder: Path, seed: int
+) -> dict[UUID, Any]:
     """How these orders end, and what is done for them, where nobody is in the middle; by customer."""
     async with place(postgres, rabbitmq, _made(folder), template=template) as here:
         await here.start_service(**PATIENT)
-        await here.mixed(ORDERS, Random(SEED))
+        await here.mixed(ORDERS, Random(seed))
         await here.quiet()
         found = await here.world()
         assert laws.broken(found) == []

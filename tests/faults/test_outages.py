@@ -125,7 +125,7 @@ async def test_the_database_becomes_a_standby_and_a_primary_again(doomed: Place)
 
 async def test_a_connection_cut_between_commit_and_answer_concludes_nothing(doomed: Place) -> None:
     unheard = doomed.database_proxy.unheard
-    doomed.database_proxy.cut_after(b"COMMIT")
+    doomed.database_proxy.cut_after(b"COMMIT;")
     order_id = await doomed.clients.over_http(wish(Kind.HAPPY, RANDOM))
     await ended(doomed, order_id)
     assert doomed.database_proxy.unheard == unheard + 1

@@ -4,7 +4,6 @@ No clock has a say. The service would wait for minutes before it asks again; a d
 So whatever comes right in the end came right by what was stored, and not because somebody asked twice.
 """
 
-import json
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -22,12 +21,21 @@ from tests.faults.place import Place
 from tests.waiting import until
 
 PATIENT = {
+    "SAGA_TIMEOUT_SECONDS": "86400",
     "SAGA_STEP_TIMEOUT_SECONDS": "600",
     "SAGA_RETRY_DELAY_SECONDS": "600",
     "SAGA_REASK_SECONDS": "600",
     "SAGA_RETRY_ATTEMPTS": "1",
 }
 """What the service is told: it does nothing by the clock within a test."""
+SLOW_COMMITS = (
+    "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END'",
+    "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON outbox INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()",
+    """DO $$ BEGIN
+        EXECUTE format('ALTER DATABASE %I SET client_connection_check_interval = 10', current_database());
+    END $$""",
+)
+"""Every commit takes 0.2 s for each message that it brings, and is none if its client dies meanwhile."""
 _SECONDS = 40.0
 
 
@@ -74,10 +82,9 @@ class Stage:
         """Let a deadline come: what time would do."""
         await self.here.rows("UPDATE order_sagas SET due_at = clock_timestamp() WHERE timer = $1", timer.value)
 
-    async def say(self, message: str, order_id: UUID, **more: str) -> None:
+    async def say(self, message: str, order_id: UUID) -> None:
         """Publish a message about an order, as often as it takes, always with the same identity."""
-        body = {"eventId": str(uuid4()), "orderId": str(order_id)} | more
-        await self.here.clients.say(f"domain.{message}", json.dumps(body).encode())
+        await self.here.clients.say(f"domain.{message}", {"eventId": str(uuid4()), "orderId": str(order_id)})
 
     async def insist(self, path: str, body: dict[str, str] | None = None) -> None:
         """POST until it is done."""
@@ -184,6 +191,8 @@ class Scenario:
     """Dead letters: how often each has arrived, by its reason."""
     migrated: bool = True
     """Whether the database has its tables before the service starts for the first time."""
+    prepare: tuple[str, ...] = ()
+    """What is done to the database before, in SQL."""
     like: str | None = None
     """The scenario that this one begins like."""
     left_by: Point | None = None
@@ -192,6 +201,7 @@ class Scenario:
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({
     "http": Scenario(_plain(Kind.HAPPY, "http"), SagaStatus.COMPLETED),
+    "slow": Scenario(_plain(Kind.HAPPY, "http"), SagaStatus.COMPLETED, like="http", prepare=SLOW_COMMITS),
     "bus": Scenario(_plain(Kind.HAPPY, "bus"), SagaStatus.COMPLETED),
     "nostock": Scenario(_plain(Kind.NO_STOCK, "http"), SagaStatus.FAILED, like="http"),
     "declined": Scenario(_plain(Kind.DECLINED, "bus"), SagaStatus.COMPENSATED, like="bus"),
