@@ -124,8 +124,8 @@ class Proxy:
         link = _Link(writer, far_writer)
         self._open.add(link)
         try:
-            # a loop that ends cancels those that are still open
-            with suppress(asyncio.CancelledError):
+            # a side that was reset resets the other; a loop that ends cancels those that are still open
+            with suppress(asyncio.CancelledError, *_CLOSED):
                 await asyncio.gather(self._there(link, reader), self._back(link, far_reader))
         finally:
             self._open.discard(link)
@@ -139,36 +139,36 @@ class Proxy:
             self.held -= 1
 
     async def _there(self, link: _Link, reader: asyncio.StreamReader) -> None:
-        with suppress(*_CLOSED):
-            while chunk := await reader.read(_CHUNK):
-                await self._let_through()
-                if link.mute:
-                    continue
-                if self._forbidden and self._forbidden in chunk:
-                    self._forbidden = None
-                    link.cut()
-                    return
-                if self._last_words and self._last_words in chunk:
-                    self._last_words, link.doomed = None, True
-                link.far.write(chunk)
-                await link.far.drain()
+        while chunk := await reader.read(_CHUNK):
+            await self._let_through()
+            if link.mute:
+                continue
+            if self._forbidden and self._forbidden in chunk:
+                self._forbidden = None
+                link.cut()
+                return
+            if self._last_words and self._last_words in chunk:
+                self._last_words, link.doomed = None, True
+            link.far.write(chunk)
+            await link.far.drain()
+        if not link.mute:
             link.far.write_eof()
 
     async def _back(self, link: _Link, reader: asyncio.StreamReader) -> None:
-        with suppress(*_CLOSED):
-            while chunk := await reader.read(_CHUNK):
-                await self._let_through()
-                if link.mute:
-                    continue
-                if link.doomed:
-                    self.unheard += 1
-                    link.cut()
-                    return
-                link.near.write(chunk)
-                await link.near.drain()
-                link.answers += 1
-                if link.answers == self._curt:
-                    break
+        while chunk := await reader.read(_CHUNK):
+            await self._let_through()
+            if link.mute:
+                continue
+            if link.doomed:
+                self.unheard += 1
+                link.cut()
+                return
+            link.near.write(chunk)
+            await link.near.drain()
+            link.answers += 1
+            if link.answers == self._curt:
+                break
+        if not link.mute:
             link.near.write_eof()
 
 
