@@ -17,10 +17,12 @@ import pytest
 from local.broker import RabbitMQ
 from local.postgres import PrivatePostgres
 from local.rule import Behaviour
+from tests.faults import laws
 from tests.faults.clients import MIX, Kind, wish
 from tests.faults.laws import Promise
 from tests.faults.metrics import metrics
 from tests.faults.middle import Habits, Middle, in_the_middle
+from tests.faults.moves import moved_twice
 from tests.faults.place import Place, place
 from tests.faults.seeds import seed_of
 from tests.waiting import until
@@ -54,7 +56,8 @@ async def test_fifty_copies_of_each_answer_and_its_deadline_make_one_move(crowd:
     async with _copied(crowd, seed) as middle:
         await crowd.order(MIX * 2, Random(seed))
         await _carried(crowd, middle)
-    assert middle.carried >= len(MIX * 2) * 3 * 50
+    # what is out of stock has one answer, all else three and more
+    assert middle.carried >= len(MIX * 2) * 2 * 50
     expired = await crowd.rows('SELECT 1 FROM order_sagas WHERE history @> \'[{"status": "TimedOut"}]\'')
     # the race was one: answers have come, and deadlines too
     assert expired
@@ -77,7 +80,8 @@ async def test_people_who_want_different_things_at_once_get_one_of_them(crowd: P
     for order_id in orders:
         promise = crowd.clients.promised[order_id]
         crowd.clients.promised[order_id] = Promise(promise.user_id, promise.items, promise.total)
-    await _all_is_well(crowd)
+    # where a person was first, the table has a Conflict that is none: copies of such an answer are written down each
+    await _all_is_well(crowd, ignored_too=False)
 
 
 def _copied(here: Place, seed: int) -> AbstractAsyncContextManager[Middle]:
@@ -108,8 +112,9 @@ async def _wish_all_at_once(
     return Counter(await asyncio.gather(*(ask(*one) for one in wishes)))
 
 
-async def _all_is_well(here: Place) -> None:
-    assert await here.broken(await _parked(here)) == []
+async def _all_is_well(here: Place, *, ignored_too: bool = True) -> None:
+    found = await here.world(await _parked(here))
+    assert [*laws.broken(found), *moved_twice(found, ignored_too=ignored_too)] == []
     (statistics,) = await here.rows("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     assert statistics["deadlocks"] == 0
     async with httpx2.AsyncClient(timeout=30) as client:
