@@ -12,7 +12,7 @@ run: $(INSTALLED)  ## the whole system on this machine: PostgreSQL, RabbitMQ, th
 	@$(BIN)/python -m local
 
 test: $(INSTALLED) lint  ## everything that must hold before a change lands
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
@@ -20,8 +20,9 @@ lint: $(INSTALLED)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(INSTALLED)  ## sagas per second and CPU per saga, beside the transport floor
+bench: $(INSTALLED)  ## sagas per second and CPU per saga, beside the transport floor; seconds to recover from faults
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks recovery
 
 soak: $(INSTALLED)  ## half an hour of load while everything breaks; `make test` has two minutes of it
 	@$(BIN)/python -m tests.faults.soak $(SOAK)

@@ -19,8 +19,9 @@ from yarl import URL
 from saga.errors import ConfigurationError
 from saga.values import Policy
 
-_HEARTBEAT = 10
-"""Seconds. A broker that is silent for twice as long is gone; the client library's own minute is long for who waits."""
+_HEARTBEAT = 5
+"""Seconds. RabbitMQ takes back what a consumer holds that has been silent for two to three times as long: until then
+those orders stand still. The client library's own minute is long for who waits."""
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 

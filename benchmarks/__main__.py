@@ -1,6 +1,10 @@
-"""`python -m benchmarks`, what `make bench` calls: what a saga costs in the whole system, and its transport alone."""
+"""What `make bench` calls. `python -m benchmarks`: what a saga costs in the whole system, and its transport alone.
+
+`python -m benchmarks recovery`: how soon all goes on after a fault.
+"""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -9,18 +13,27 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.measuring import SIDES, Plan, Watcher, measure
+from benchmarks import recovery
+from benchmarks.measuring import SIDES, Plan, Watcher, measure, private_home
 from benchmarks.report import report, table
 from benchmarks.verify import NotEmptyError
 from local.errors import LocalError
+from local.postgres import PrivatePostgres
+from local.rabbitmq import rabbitmq
 
 console = Console(stderr=True, highlight=False)
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.callback(invoke_without_command=True)
 def run(  # noqa: PLR0913, PLR0917 - each is an option
+    context: typer.Context,
     sagas: Annotated[int, typer.Option(min=2, help="Sagas per round and side.")] = 800,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; in each the floor, then the system.")] = 5,
     warm_up: Annotated[int, typer.Option(min=0, help="Sagas before each measurement that do not count.")] = 200,
@@ -46,6 +59,8 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
     """
     # both ways of asking us to stop take the same road
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if context.invoked_subcommand:
+        return
     plan = Plan(sagas, warm_up, rounds, in_flight, rate, workers, database_url, rabbitmq_url)
     load_before = os.getloadavg()[0]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -70,5 +85,32 @@ def run(  # noqa: PLR0913, PLR0917 - each is an option
         json_file.write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
 
 
+@app.command("recovery")
+def recover(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each fault.")] = 3,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report there as well.")] = None,
+) -> None:
+    """Measure how soon all goes on after a worker, the broker or the database was killed, silent, or robbed of a queue.
+
+    Exit code 1: something was lost, and the figures are void.
+    """
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            private_home() as home,
+            PrivatePostgres(home / "postgres") as postgres,
+            rabbitmq(home / "rabbitmq") as broker,
+            console.status("starting") as status,
+        ):
+            found = uvloop.run(recovery.measure(postgres, broker, home, list(recovery.FAULTS), rounds, status.update))
+    except LocalError as error:
+        console.print(str(error), markup=False, soft_wrap=True, style="red")
+        sys.exit(1)
+    rows = recovery.report(found)
+    Console(highlight=False).print(recovery.table(rows))
+    if json_file:
+        json_file.write_text(json.dumps({"recovery": rows}, indent=2) + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
-    typer.run(run)
+    app()

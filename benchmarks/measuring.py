@@ -99,7 +99,7 @@ def measure(plan: Plan, watcher: Watcher, *, system: str = SIDES["system"]) -> l
 def _place(plan: Plan, say: Callable[[str], None]) -> Iterator[Place]:
     """Servers, unless they are given, and participants; all of it gone afterwards."""
     with ExitStack() as stack:
-        home = stack.enter_context(_home())
+        home = stack.enter_context(private_home())
         others = {"load": os.getpid()}
         database_url = plan.database_url
         if database_url is None:
@@ -124,7 +124,7 @@ def _place(plan: Plan, say: Callable[[str], None]) -> Iterator[Place]:
 
 
 @contextmanager
-def _home() -> Iterator[Path]:
+def private_home() -> Iterator[Path]:
     """A folder on the disk of the project: /tmp is often no disk, and then nothing there is durable."""
     folder = data_dir(PROJECT)
     folder.mkdir(parents=True, exist_ok=True)

@@ -105,7 +105,7 @@ def answer(problem: ProblemError) -> Response:
     return Response(json.dumps(body).encode(), problem.status_code, headers, MEDIA_TYPE)
 
 
-def answer_problems(app: FastAPI) -> None:
+def answer_problems(app: FastAPI) -> None:  # noqa: C901 - a function for each kind of error
     """Make every error of this application a problem."""
 
     async def problem(_: Request, error: ProblemError) -> Response:

@@ -33,7 +33,8 @@ PREFETCH = 100
 DELIVERY_LIMIT = 50
 PUBLISH_SECONDS = 10.0
 STOP_SECONDS = 2.0
-LONGEST_PAUSE_SECONDS = 5.0
+RECONNECT_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 1.0
 # What passes by itself: the broker is away, the answer could not be routed yet, the ledger is locked.
 TRANSIENT = (OSError, TimeoutError, AMQPError, ChannelInvalidStateError, sqlite3.OperationalError)
 
@@ -68,12 +69,15 @@ class Participant:
         self._running = AsyncExitStack()
         # Two connections: in a memory alarm RabbitMQ stops reading from the one that publishes, and acknowledgements
         # must still leave.
-        self.consumer = RabbitBroker(rabbitmq_url, logger=None, graceful_timeout=STOP_SECONDS)
+        self.consumer = RabbitBroker(
+            rabbitmq_url, logger=None, graceful_timeout=STOP_SECONDS, reconnect_interval=RECONNECT_SECONDS
+        )
         self.publisher = RabbitBroker(
             rabbitmq_url,
             app_id=name,
             logger=None,
             graceful_timeout=STOP_SECONDS,
+            reconnect_interval=RECONNECT_SECONDS,
             default_channel=Channel(on_return_raises=True),
         )
         for command in rules:
@@ -92,6 +96,11 @@ class Participant:
     async def __aexit__(self, *error: object) -> None:
         """Stop, the consumer first."""
         await self._running.aclose()
+
+    @property
+    def listening(self) -> bool:
+        """Whether its queues are declared, so that commands find them."""
+        return all(one.running for one in self.consumer.subscribers)
 
     @asynccontextmanager
     async def book(self) -> AsyncIterator[None]:

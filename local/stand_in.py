@@ -50,6 +50,9 @@ def control(participant: Participant) -> ASGIApp:
     """The control endpoint, a bare ASGI application: FastStream routes know GET and POST only."""
 
     async def answer(request: Request) -> AsgiResponse:
+        if not participant.listening:
+            # until its queues are there, a command for it cannot be routed
+            return said(503, f"{participant.name} does not listen yet")
         if request.method == "PUT":
             body = await request.body()
             try:

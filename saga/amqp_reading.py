@@ -24,7 +24,7 @@ _SIZES = struct.Struct(">HHQ")
 
 def read_whatever_comes() -> None:
     """Let every connection of this process read such messages. The client library has no seam for it."""
-    ContentHeader.unmarshal = _leniently  # type: ignore[method-assign]
+    ContentHeader.unmarshal = _leniently  # type: ignore[method-assign,assignment]
 
 
 def _leniently(frame: ContentHeader, data: bytes) -> None:

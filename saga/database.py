@@ -16,8 +16,9 @@ from saga.failpoints import reach
 
 _MIGRATIONS = Path(__file__).parent.parent / "models" / "migrations"
 
-COMMAND_SECONDS = 15.0
-"""How long a statement's answer is waited for: a little longer than PostgreSQL itself lets one run."""
+COMMAND_SECONDS = 7.0
+"""How long a statement's answer is waited for: a little longer than PostgreSQL itself lets one run. What says nothing
+at all until then is gone, its connection half open; PostgreSQL has ended the transaction of the other half before."""
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -62,9 +63,9 @@ def connect(
             "command_timeout": command_timeout,
             "server_settings": {
                 "application_name": name,
-                "statement_timeout": "10000",
+                "statement_timeout": "6000",
                 "lock_timeout": "2000",
-                "idle_in_transaction_session_timeout": "15000",
+                "idle_in_transaction_session_timeout": "4000",
                 "jit": "off",
                 **settings,
             },
@@ -101,7 +102,13 @@ async def migrate(engine: AsyncEngine) -> None:
     def upgrade(connection: Connection) -> None:
         alembic.command.upgrade(alembic_config(connection), "head")
 
-    patient = connect(engine.url, connections=1, name="order-service migration", command_timeout=None)
+    patient = connect(
+        engine.url,
+        connections=1,
+        name="order-service migration",
+        command_timeout=None,
+        idle_in_transaction_session_timeout="0",
+    )
     try:
         async with patient.begin() as connection:
             reach("migration.begun")

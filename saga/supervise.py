@@ -86,9 +86,9 @@ async def own_cancellation(work: Awaitable[_T]) -> _T:
     """Await, letting a cancellation through if, and only if, somebody asked this task for it.
 
     A connection that dies makes aio-pika cancel whoever waits on it; nobody asked for that, and `except Exception`
-    does not see it. One that dies while it is being opened is told as the end of an iteration, one that was closed without
-    a reason as an error without a name; and one that is being opened takes a cancellation that was asked for as its own
-    failure.
+    does not see it. One that dies while it is being opened is told as the end of an iteration, one that was closed
+    without a reason as an error without a name; and one that is being opened takes a cancellation that was asked for as
+    its own failure.
 
     Raises:
         BusAwayError: in place of any of these.

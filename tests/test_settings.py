@@ -20,12 +20,12 @@ def test_the_database_is_reached_by_the_asynchronous_driver(given: str, used: st
 @pytest.mark.parametrize(
     ("given", "used"),
     [
-        ({"rabbitmq_url": "amqp://u:p@h:5673/v"}, "amqp://u:p@h:5673/v?heartbeat=10"),
+        ({"rabbitmq_url": "amqp://u:p@h:5673/v"}, "amqp://u:p@h:5673/v?heartbeat=5"),
         ({"rabbitmq_url": "amqps://u:p@h/v?heartbeat=60"}, "amqps://u:p@h/v?heartbeat=60"),
-        ({"rabbitmq_host": "h"}, "amqp://guest:guest@h:5672/%2F?heartbeat=10"),
+        ({"rabbitmq_host": "h"}, "amqp://guest:guest@h:5672/%2F?heartbeat=5"),
         (
             {"rabbitmq_host": "h", "rabbitmq_password": "a/b@c", "rabbitmq_vhost": "v"},
-            "amqp://guest:a%2Fb%40c@h:5672/v?heartbeat=10",
+            "amqp://guest:a%2Fb%40c@h:5672/v?heartbeat=5",
         ),
     ],
 )

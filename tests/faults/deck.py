@@ -158,6 +158,11 @@ async def database_half_open(stage: Stage) -> str:
     return await _stall(stage, stage.place.database_proxy, 2, 6)
 
 
+async def database_mute(stage: Stage) -> str:
+    """Every connection to the database is dead, and nobody was told: a router was started again."""
+    return await _mute(stage.place.database_proxy)
+
+
 async def database_refused(stage: Stage) -> str:
     """Nobody listens at the database's address."""
     return await _refuse(stage, stage.place.database_proxy)
@@ -189,6 +194,11 @@ async def bus_connections_cut(stage: Stage) -> str:
 async def bus_half_open(stage: Stage) -> str:
     """Not a byte passes between service and broker."""
     return await _stall(stage, stage.place.bus_proxy, 3, 7)
+
+
+async def bus_mute(stage: Stage) -> str:
+    """Every connection between service and broker is dead, and nobody was told."""
+    return await _mute(stage.place.bus_proxy)
 
 
 async def bus_refused(stage: Stage) -> str:
@@ -249,6 +259,7 @@ DECK: Mapping[Suit, tuple[Fault, ...]] = MappingProxyType(
             database_frozen,
             database_connections_cut,
             database_half_open,
+            database_mute,
             database_refused,
         ),
         Suit.BUS: (
@@ -256,6 +267,7 @@ DECK: Mapping[Suit, tuple[Fault, ...]] = MappingProxyType(
             broker_frozen,
             bus_connections_cut,
             bus_half_open,
+            bus_mute,
             bus_refused,
             memory_alarm,
             queue_deleted,
@@ -297,6 +309,15 @@ async def _stall(stage: Stage, proxy: Proxy, shortest: float, longest: float) ->
         proxy.resume()
     assert held, "nobody said anything meanwhile"
     return f"{count} connections silent, {held} of them with something to say"
+
+
+async def _mute(proxy: Proxy) -> str:
+    await _until_used(proxy)
+    count, attempts = proxy.connections, proxy.attempts
+    proxy.mute_open()
+    # whoever gave one up opens another
+    await _until(lambda: proxy.attempts > attempts, noticed=True)
+    return f"{count} connections silent for ever"
 
 
 async def _refuse(stage: Stage, proxy: Proxy) -> str:

@@ -10,7 +10,6 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from pamqp import encode
 from pamqp.commands import Basic
 
 _NOT_UTF8 = b"\xff\xfe\xf0"
@@ -49,13 +48,15 @@ def _odd_text(random: Random) -> str:
 
 
 def _odd_value(random: Random) -> Any:
-    return random.choice(
-        (None, True, 0, -1, 2**31, 2**63 - 1, -(2**63), 1e30, -1e-30, Decimal("1.5"), "", "\x00", "é" * 5000)
-        + (bytearray(b"\xff\x00"), datetime(2106, 2, 7, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC), [], {}, [None, [1, "x"]])
-        + ({"a": {"b": [{"c": None}]}}, {"$text": "x"}, {"": ""}, "x" * 60_000, [1] * 500),
-    )  # fmt: skip
+    return random.choice(_ODD_VALUES)
 
 
+_ODD_VALUES: tuple[Any, ...] = (
+    None, True, 0, -1, 2**31, 2**63 - 1, -(2**63), 1e30, -1e-30, Decimal("1.5"), "", "\x00", "é" * 5000, "x" * 60_000,
+    bytearray(b"\xff\x00"), datetime(2106, 2, 7, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC), [], {},
+    [None, [1, "x"]], {"a": {"b": [{"c": None}]}}, {"$text": "x"}, {"": ""}, [1] * 500,
+)  # fmt: skip
+"""Without those that RabbitMQ itself takes amiss, and closes the sender's connection over: NaN and infinity."""
 _KNOWN = (
     "traceparent", "tracestate", "ce-id", "ce-type", "x-death", "x-delivery-count", "x-dead-letter-reason",
     "x-dead-letter-error", "x-dead-letter-message-id", "x-dead-letter-exchange", "x-first-death-queue", "content-type",
@@ -103,8 +104,6 @@ def wild(random: Random) -> Properties:
         ),
     )
     random.choice(spoil)()
-    if isinstance(properties.headers, dict):
-        properties.headers = encode.field_table(properties.headers)
     return properties
 
 

@@ -34,12 +34,14 @@ class Habits:
 
     Args:
         copies: how often each, from and to.
+        only_answers: whether commands and requests are left alone.
         spread: seconds within which the copies of a message arrive.
         late: the share of copies that he keeps until he is told; never all of a message.
         lies: the share of definite answers that get an opposite beside them.
     """
 
     copies: tuple[int, int] = (1, 5)
+    only_answers: bool = False
     spread: float = 0.3
     late: float = 0.1
     lies: float = 0.05
@@ -88,7 +90,7 @@ class Middle:
         key = message.routing_key or ""
         first = self._send(message, message.body, key, far)
         # what a participant says again upon a copy was carried often enough: else copies would have copies without end
-        if message.body not in self._heard:
+        if message.body not in self._heard and (key in ANSWERS or not self.habits.only_answers):
             self._heard.add(message.body)
             for _ in range(self.random.randint(*self.habits.copies) - 1):
                 self._copy(message, message.body, key, far)

@@ -117,7 +117,11 @@ def handed_over_before_the_commit() -> None:
         await asyncio.sleep(_FLUSHED)
         return []
 
+    async def no_outbox(*_: Any) -> None:
+        pass
+
     hand_over: list[Any] = [None]
+    _instead(store, "enqueue", no_outbox)
     _instead(Engine, "_decide", remember)
     _instead(engine, "_write", write_and_send)
 

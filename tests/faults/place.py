@@ -37,7 +37,7 @@ IMPATIENT = {
 class Place:
     """Made by `place`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - all that it is made of
         self, postgres: PrivatePostgres, rabbitmq: RabbitMQ, folder: Path, dsn: str, vhost: str, outside: str
     ) -> None:
         self.postgres, self.rabbitmq = postgres, rabbitmq
@@ -102,7 +102,7 @@ class Place:
 
         async def all_have() -> bool:
             query = "SELECT 1 FROM order_sagas WHERE order_id = ANY($1) AND completed_at IS NOT NULL"
-            return len(await self.rows(query, list(order_ids))) == len(order_ids)
+            return len(await self.rows(query, list(order_ids))) == len(set(order_ids))
 
         await until(all_have, seconds)
 
@@ -139,6 +139,10 @@ class Place:
         async def rests() -> bool:
             unfinished = "SELECT 1 FROM order_sagas WHERE open_command IS NOT NULL LIMIT 1"
             if await self.rows(f"SELECT 1 FROM outbox UNION ALL ({unfinished})"):
+                return False
+            # a broker's numbers are some moments old: what was promised may not have been handed out yet
+            found = await self.rows("SELECT id FROM orders WHERE id = ANY($1)", list(self.clients.promised))
+            if len(found) < len(self.clients.promised):
                 return False
             for vhost in {self.vhost, self.outside}:
                 queues = await asyncio.to_thread(self.rabbitmq.queues, vhost)

@@ -21,6 +21,8 @@ class _Link:
     far: asyncio.StreamWriter
     doomed: bool = False
     """The server's next answer is never heard."""
+    answers: int = 0
+    """Pieces of what the server said."""
     mute: bool = False
     """Nothing is heard any more, in either direction."""
 
@@ -48,6 +50,7 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._dropping = False
+        self._curt = 0
         self._last_words: bytes | None = None
         self._forbidden: bytes | None = None
         self.unheard = 0
@@ -60,7 +63,7 @@ class Proxy:
 
     async def listen(self) -> Self:
         """Accept connections (again)."""
-        self._dropping = False
+        self._dropping, self._curt = False, 0
         if self._server is None:
             self._server = await asyncio.start_server(self._forward, LOOPBACK, self.port)
         return self
@@ -75,6 +78,11 @@ class Proxy:
     def drop_new(self) -> None:
         """Be a server that is not there, but count who tries: what is open is cut, what is tried is closed at once."""
         self._dropping = True
+        self.cut()
+
+    def hang_up(self, after: int) -> None:
+        """Be a server that ends each conversation after so many answers; what is open is cut. Until `listen`."""
+        self._curt = after
         self.cut()
 
     def cut(self) -> None:
@@ -116,8 +124,8 @@ class Proxy:
         link = _Link(writer, far_writer)
         self._open.add(link)
         try:
-            # a loop that ends cancels those that are still open
-            with suppress(asyncio.CancelledError):
+            # a side that was reset resets the other; a loop that ends cancels those that are still open
+            with suppress(asyncio.CancelledError, *_CLOSED):
                 await asyncio.gather(self._there(link, reader), self._back(link, far_reader))
         finally:
             self._open.discard(link)
@@ -131,33 +139,36 @@ class Proxy:
             self.held -= 1
 
     async def _there(self, link: _Link, reader: asyncio.StreamReader) -> None:
-        with suppress(*_CLOSED):
-            while chunk := await reader.read(_CHUNK):
-                await self._let_through()
-                if link.mute:
-                    continue
-                if self._forbidden and self._forbidden in chunk:
-                    self._forbidden = None
-                    link.cut()
-                    return
-                if self._last_words and self._last_words in chunk:
-                    self._last_words, link.doomed = None, True
-                link.far.write(chunk)
-                await link.far.drain()
+        while chunk := await reader.read(_CHUNK):
+            await self._let_through()
+            if link.mute:
+                continue
+            if self._forbidden and self._forbidden in chunk:
+                self._forbidden = None
+                link.cut()
+                return
+            if self._last_words and self._last_words in chunk:
+                self._last_words, link.doomed = None, True
+            link.far.write(chunk)
+            await link.far.drain()
+        if not link.mute:
             link.far.write_eof()
 
     async def _back(self, link: _Link, reader: asyncio.StreamReader) -> None:
-        with suppress(*_CLOSED):
-            while chunk := await reader.read(_CHUNK):
-                await self._let_through()
-                if link.mute:
-                    continue
-                if link.doomed:
-                    self.unheard += 1
-                    link.cut()
-                    return
-                link.near.write(chunk)
-                await link.near.drain()
+        while chunk := await reader.read(_CHUNK):
+            await self._let_through()
+            if link.mute:
+                continue
+            if link.doomed:
+                self.unheard += 1
+                link.cut()
+                return
+            link.near.write(chunk)
+            await link.near.drain()
+            link.answers += 1
+            if link.answers == self._curt:
+                break
+        if not link.mute:
             link.near.write_eof()
 
 

@@ -4,7 +4,6 @@ Each answer, deadline and wish moves its saga once at most, and everybody gets b
 """
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,19 +17,21 @@ import pytest
 from local.broker import RabbitMQ
 from local.postgres import PrivatePostgres
 from local.rule import Behaviour
-from tests.faults.clients import MIX, Kind
+from tests.faults import laws
+from tests.faults.clients import MIX, Kind, wish
 from tests.faults.laws import Promise
 from tests.faults.metrics import metrics
 from tests.faults.middle import Habits, Middle, in_the_middle
+from tests.faults.moves import moved_twice
 from tests.faults.place import Place, place
+from tests.faults.seeds import seed_of
 from tests.waiting import until
 
-SEED = int(os.environ.get("CONCURRENCY_SEED", "20260115"))
 INSTANCES = 2
-COPIES = Habits(copies=(50, 50), spread=0, late=0, lies=0)
+COPIES = Habits(copies=(50, 50), only_answers=True, spread=0, late=0, lies=0)
 TOGETHER = {"SAGA_STEP_TIMEOUT_SECONDS": "0.5", "SAGA_RETRY_DELAY_SECONDS": "0.1", "SAGA_REASK_SECONDS": "0.5"}
 """Deadlines as long as the participants take."""
-WISHES = (
+WISHES: tuple[tuple[str, dict[str, str]], ...] = (
     ("/api/orders/{}/cancel", {}),
     ("/api/sagas/{}/retry", {}),
     ("/api/sagas/{}/compensate", {"reason": "changed our mind"}),
@@ -44,31 +45,32 @@ async def crowd(postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, tm
     """Several instances on one database and one virtual host; whoever answers them takes as long as they wait."""
     async with place(postgres, rabbitmq, tmp_path, template=template, apart=True) as here:
         for participant in here.participants.values():
-            for command in participant.rules:
-                participant.behaviour[command] = Behaviour(mode="slow", seconds=0.5)
+            for number, command in enumerate(participant.rules):
+                participant.behaviour[command] = Behaviour(mode="slow", seconds=0.35 + 0.1 * number)
         await asyncio.gather(*(here.start_service(**TOGETHER) for _ in range(INSTANCES)))
         yield here
 
 
 async def test_fifty_copies_of_each_answer_and_its_deadline_make_one_move(crowd: Place) -> None:
-    print(f"CONCURRENCY_SEED={SEED}")
-    async with _copied(crowd) as middle:
-        await crowd.order(MIX * 2, Random(SEED))
+    seed = seed_of("CONCURRENCY_SEED")
+    async with _copied(crowd, seed) as middle:
+        await crowd.order(MIX * 2, Random(seed))
         await _carried(crowd, middle)
-    assert middle.carried >= len(MIX * 2) * 3 * 50
+    # what is out of stock has one answer, all else three and more
+    assert middle.carried >= len(MIX * 2) * 2 * 50
     expired = await crowd.rows('SELECT 1 FROM order_sagas WHERE history @> \'[{"status": "TimedOut"}]\'')
-    answered = await crowd.rows('SELECT 1 FROM order_sagas WHERE NOT history @> \'[{"status": "TimedOut"}]\'')
-    # the race was one: at times the deadline was first, at times the answer
-    print(f"{len(expired)} sagas with a deadline that was first, {len(answered)} without")
+    # the race was one: answers have come, and deadlines too
     assert expired
     await _all_is_well(crowd)
 
 
 async def test_people_who_want_different_things_at_once_get_one_of_them(crowd: Place) -> None:
-    print(f"CONCURRENCY_SEED={SEED}")
-    random = Random(SEED)
-    async with _copied(crowd) as middle, httpx2.AsyncClient(timeout=30) as client:
-        orders = await crowd.order([Kind.HAPPY] * 16, random)
+    seed = seed_of("CONCURRENCY_SEED")
+    random = Random(seed)
+    async with _copied(crowd, seed) as middle, httpx2.AsyncClient(timeout=30) as client:
+        # over HTTP: an order that was confirmed by the bus need not be there yet
+        wanted = [wish(Kind.HAPPY, random) for _ in range(16)]
+        orders = await asyncio.gather(*(crowd.clients.over_http(one) for one in wanted))
         statuses = Counter[int]()
         for _ in range(3):
             statuses += await _wish_all_at_once(client, crowd, orders, random)
@@ -78,12 +80,13 @@ async def test_people_who_want_different_things_at_once_get_one_of_them(crowd: P
     for order_id in orders:
         promise = crowd.clients.promised[order_id]
         crowd.clients.promised[order_id] = Promise(promise.user_id, promise.items, promise.total)
-    await _all_is_well(crowd)
+    # where a person was first, the table has a Conflict that is none: copies of such an answer are written down each
+    await _all_is_well(crowd, ignored_too=False)
 
 
-def _copied(here: Place) -> AbstractAsyncContextManager[Middle]:
+def _copied(here: Place, seed: int) -> AbstractAsyncContextManager[Middle]:
     near, far = (here.rabbitmq.url(vhost) for vhost in (here.vhost, here.outside))
-    return in_the_middle(near, far, COPIES, Random(SEED))
+    return in_the_middle(near, far, COPIES, Random(seed))
 
 
 async def _carried(here: Place, middle: Middle) -> None:
@@ -100,17 +103,18 @@ async def _wish_all_at_once(
 ) -> Counter[int]:
     """Everybody wants everything of every order, from every instance."""
 
-    async def wish(order_id: UUID, path: str, body: dict[str, str], url: str) -> int:
+    async def ask(order_id: UUID, path: str, body: dict[str, str], url: str) -> int:
         answer = await client.post(f"{url}{path.format(order_id)}", json=body)
         return answer.status_code
 
     wishes = [(order_id, *one, url) for order_id in orders for one in WISHES for url in here.clients.urls]
     random.shuffle(wishes)
-    return Counter(await asyncio.gather(*(wish(*one) for one in wishes)))
+    return Counter(await asyncio.gather(*(ask(*one) for one in wishes)))
 
 
-async def _all_is_well(here: Place) -> None:
-    assert await here.broken(await _parked(here)) == []
+async def _all_is_well(here: Place, *, ignored_too: bool = True) -> None:
+    found = await here.world(await _parked(here))
+    assert [*laws.broken(found), *moved_twice(found, ignored_too=ignored_too)] == []
     (statistics,) = await here.rows("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     assert statistics["deadlocks"] == 0
     async with httpx2.AsyncClient(timeout=30) as client:

@@ -23,13 +23,15 @@ from local.inventory import STOCK
 from local.ledger import Record, Tally
 from local.postgres import PrivatePostgres
 from models.states import Command, OrderStatus
+from saga.values import Entry
 from tests.faults import laws
 from tests.faults.laws import Promise, World
 from tests.faults.middle import Habits, Lie, Middle, in_the_middle
+from tests.faults.moves import moved_twice
 from tests.faults.place import Place, place
+from tests.faults.seeds import seed_of
 from tests.waiting import until
 
-SEED = int(os.environ.get("DUPLICATES_SEED", "20260115"))
 ORDERS = int(os.environ.get("DUPLICATES_ORDERS", "200"))
 PATIENT = {"SAGA_STEP_TIMEOUT_SECONDS": "30"}
 """So many copies take their time; a deadline would only add more of them."""
@@ -39,15 +41,15 @@ _STEPS = (Command.VALIDATE_INVENTORY, Command.RESERVE_INVENTORY, Command.PROCESS
 async def test_duplicates_disorder_and_lies_change_nothing_but_what_the_first_answer_makes(
     postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, tmp_path: Path
 ) -> None:
-    print(f"DUPLICATES_SEED={SEED}")
-    clean = await _clean(postgres, rabbitmq, template, tmp_path / "clean")
+    seed = seed_of("DUPLICATES_SEED")
+    clean = await _clean(postgres, rabbitmq, template, tmp_path / "clean", seed)
     async with AsyncExitStack() as stack:
         folder = _made(tmp_path / "disorder")
         here = await stack.enter_async_context(place(postgres, rabbitmq, folder, template=template, apart=True))
         near, far = (rabbitmq.url(vhost) for vhost in (here.vhost, here.outside))
-        middle = await stack.enter_async_context(in_the_middle(near, far, Habits(), Random(SEED)))
+        middle = await stack.enter_async_context(in_the_middle(near, far, Habits(), Random(seed)))
         await here.start_service(**PATIENT)
-        await here.mixed(ORDERS, Random(SEED))
+        await here.mixed(ORDERS, Random(seed))
         await _carried(here, middle)
         middle.deliver_the_late()
         await _carried(here, middle)
@@ -58,30 +60,37 @@ async def test_duplicates_disorder_and_lies_change_nothing_but_what_the_first_an
     assert len(middle.lies) > ORDERS // 20
     lies = _by_order(middle.lies)
     believed = {order_id: won for order_id, told in lies.items() if (won := list(_won(found, order_id, told)))}
-    wrong = [*_not_as_clean(found, clean, believed), *_not_as_believed(found, believed), *_incidents(found, lies)]
+    wrong = [
+        *_not_as_clean(found, clean, believed),
+        *_not_as_believed(found, believed),
+        *_incidents(found, lies),
+        *moved_twice(found),
+    ]
     assert wrong == []
     # no law is broken, but that a lie about what was done makes the ledger differ from the order's end
     for order_id in believed:
         found.promised[order_id] = _without_end(found.promised[order_id])
-    broken = [
-        line
-        for line in laws.broken(found)
-        if not any(str(one) in line and line.startswith(("I3", "I4")) for one in believed)
-    ]
+    broken = [line for line in laws.broken(found) if not _because_of(believed, line)]
     assert broken == []
     log = here.service.log.read_text()
     assert [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line] == []
 
 
-async def _clean(postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, folder: Path) -> dict[UUID, Any]:
+async def _clean(
+    postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, folder: Path, seed: int
+) -> dict[UUID, Any]:
     """How these orders end, and what is done for them, where nobody is in the middle; by customer."""
     async with place(postgres, rabbitmq, _made(folder), template=template) as here:
         await here.start_service(**PATIENT)
-        await here.mixed(ORDERS, Random(SEED))
+        await here.mixed(ORDERS, Random(seed))
         await here.quiet()
         found = await here.world()
         assert laws.broken(found) == []
         return {promise.user_id: _end(found, order_id) for order_id, promise in found.promised.items()}
+
+
+def _because_of(believed: Mapping[UUID, list[Lie]], line: str) -> bool:
+    return line.startswith(("I3", "I4")) and any(str(order_id) in line for order_id in believed)
 
 
 def _made(folder: Path) -> Path:
@@ -163,8 +172,15 @@ def _incidents(found: World, lies: Mapping[UUID, list[Lie]]) -> Iterator[str]:
         paid = first["PaymentProcessed"] > 0
         demanded = any(lie.command in _STEPS and (lie.command is not Command.PROCESS_PAYMENT or paid) for lie in told)
         incident = stored.saga.incident
+        if demanded and incident is None and _paid_late(stored.saga.history):
+            # there is one place for an incident: the late payment took it, and left it when it was refunded
+            continue
         if (incident["kind"] if incident else None) != ("contradiction" if demanded else None):
             yield f"order {order_id}: {incident}, after {told}"
+
+
+def _paid_late(history: list[Entry]) -> bool:
+    return any((one["status"], one["event"]) == ("Conflict", "PaymentProcessed") for one in history)
 
 
 def _without_end(promise: Promise) -> Promise:

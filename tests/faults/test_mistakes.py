@@ -19,7 +19,7 @@ from tests.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-AT_ONCE = 4
+AT_ONCE = 8
 """Checks that run side by side."""
 KILLED_WHILE_WRITING = killed_at("engine.enqueued")
 KILLED_WITH_A_LETTER = killed_at("letter.refused", poison=True)
@@ -30,7 +30,7 @@ FOUND_BY: dict[str, Check] = {
     "default_ack_policy": checks.database_away,
     "hot_loop": checks.database_away,
     "row_deleted_before_the_confirm": checks.killed_with_messages_in_flight,
-    "except_exception_in_the_relay": checks.bus_cut_while_publishing,
+    "except_exception_in_the_relay": checks.bus_hangs_up,
     "cursor_over_the_outbox": checks.bus_away_for_a_while,
     "parked_for_good": checks.bus_away_for_a_while,
     "one_shot_recovery": checks.another_worker_dies,

@@ -21,10 +21,11 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SOON = 5.0
-"""Seconds after which all goes on again."""
-NOTICED = 10.0
-"""Seconds after which a consumer that is gone is known to be."""
+SOON = 20.0
+"""Seconds after which all has to go on again, however busy the machine; `benchmarks/recovery.py` measures how soon it
+does."""
+NOTICED = 20.0
+"""Seconds after which a consumer that is gone has to be known to be; an idle machine takes 8."""
 RANDOM = Random(4)
 
 
@@ -32,7 +33,7 @@ RANDOM = Random(4)
 async def quiet(doomed: Place) -> AsyncIterator[None]:
     """Each test begins with all at rest, and leaves it so."""
     yield
-    await doomed.quiet(25)
+    await doomed.quiet(60)
 
 
 async def ended(here: Place, order_id: object, seconds: float = SOON) -> None:
@@ -87,7 +88,7 @@ async def refused(here: Place) -> httpx2.Response:
 
 async def test_without_a_fault_every_law_holds(doomed: Place) -> None:
     await doomed.order([*MIX, *MIX], RANDOM)
-    await doomed.quiet(25)
+    await doomed.quiet(60)
     assert await doomed.broken() == []
 
 
@@ -117,7 +118,7 @@ async def test_the_database_becomes_a_standby_and_a_primary_again(doomed: Place)
     async def retried() -> bool:
         return await metric(doomed, "order_service_database_retries_total") > before + 1
 
-    await until(retried)
+    await until(retried, SOON)
     doomed.postgres.sql(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
     doomed.postgres.sql(cut)
     await ended(doomed, waiting)
@@ -125,7 +126,7 @@ async def test_the_database_becomes_a_standby_and_a_primary_again(doomed: Place)
 
 async def test_a_connection_cut_between_commit_and_answer_concludes_nothing(doomed: Place) -> None:
     unheard = doomed.database_proxy.unheard
-    doomed.database_proxy.cut_after(b"COMMIT")
+    doomed.database_proxy.cut_after(b"COMMIT;")
     order_id = await doomed.clients.over_http(wish(Kind.HAPPY, RANDOM))
     await ended(doomed, order_id)
     assert doomed.database_proxy.unheard == unheard + 1
@@ -142,7 +143,7 @@ async def test_connections_are_cut_in_the_middle_of_everything(doomed: Place) ->
             await until(more_orders, 20)
             assert proxy.connections > 0
             proxy.cut()
-    await doomed.quiet(25)
+    await doomed.quiet(60)
     await until_ready(doomed)
 
 
@@ -159,10 +160,10 @@ async def test_a_saga_that_somebody_has_locked_waits_and_the_others_go_on(doomed
     async def collided() -> bool:
         return await metric(doomed, "order_service_database_retries_total") > before
 
-    await until(collided)
-    await ended(doomed, await doomed.clients.over_bus(wish(Kind.HAPPY, RANDOM)), 25)
+    await until(collided, SOON)
+    await ended(doomed, await doomed.clients.over_bus(wish(Kind.HAPPY, RANDOM)), 40)
     await doomed.unlock()
-    await ended(doomed, locked, 15)
+    await ended(doomed, locked)
     assert await count(doomed, "dead_letters") == 0
 
 
@@ -182,7 +183,7 @@ async def test_rabbitmq_is_away_and_orders_are_taken_all_the_same(doomed: Place)
     assert await count(doomed, "outbox") > 0
     assert any("bus" in one for one in await ready(doomed))
     await doomed.bus_proxy.listen()
-    await ended(doomed, order_id, SOON + 2)
+    await ended(doomed, order_id)
     await until_ready(doomed)
 
 
@@ -195,7 +196,7 @@ async def test_rabbitmq_says_nothing_and_is_noticed_and_found_again(doomed: Plac
 
     await until(noticed, NOTICED)
     doomed.bus_proxy.resume()
-    await ended(doomed, order_id, 15)
+    await ended(doomed, order_id, 30)
     await until_ready(doomed)
 
 
@@ -241,8 +242,8 @@ async def test_in_a_memory_alarm_nothing_is_published_again_and_again(doomed: Pl
         await until(blocked, 30)
     finally:
         await asyncio.to_thread(doomed.rabbitmq.clear_memory_alarm)
-    await ended(doomed, order_id, SOON + 2)
-    await doomed.quiet(25)
+    await ended(doomed, order_id)
+    await doomed.quiet(60)
     await doomed.broken()
     copies = [one for one in doomed.heard if one.body.get("orderId") == str(order_id)]
     created = [one for one in copies if one.routing_key == "domain.order.OrderCreated"]
@@ -269,7 +270,7 @@ async def test_the_database_is_killed_and_comes_back(doomed: Place) -> None:
     await refused(doomed)
     await asyncio.to_thread(doomed.postgres.start)
     for order_id in [*waiting, await placing]:
-        await ended(doomed, order_id, 2 * SOON)
+        await ended(doomed, order_id)
 
 
 async def test_after_all_of_it_every_law_holds_and_the_process_is_still_the_same(doomed: Place) -> None:

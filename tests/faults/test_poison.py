@@ -31,9 +31,9 @@ from saga.verify import differences
 from tests.faults.bounds import wrong_with
 from tests.faults.mutants import BODIES as BODIES_OVER_HTTP
 from tests.faults.mutants import CANCELLING, COMPENSATE, KEYS, MUTATIONS, ORDER, RESOLVE, Mutant, Mutants
+from tests.faults.seeds import seed_of
 from tests.http.conftest import Service, serving
 
-SEED = int(os.environ.get("POISON_SEED", "20260115"))
 BODIES = int(os.environ.get("POISON_BODIES", "100000"))
 HTTP_BODIES = BODIES // 50
 TOGETHER = 50
@@ -136,8 +136,8 @@ async def outcomes_of(mutants: Mutants, count: int) -> Outcomes:
 
 
 async def test_a_hundred_thousand_mutants_are_taken_rightly_or_refused_with_a_reason() -> None:
-    print(f"POISON_SEED={SEED}")
-    outcomes = await outcomes_of(Mutants(SEED), BODIES)
+    seed = seed_of("POISON_SEED")
+    outcomes = await outcomes_of(Mutants(seed), BODIES)
     assert outcomes.wrong == []
     # it was no walk in the park: every mutation, every reason, every message, and enough of both ends
     assert set(outcomes.kinds) == {*MUTATIONS, "huge"}
@@ -148,7 +148,8 @@ async def test_a_hundred_thousand_mutants_are_taken_rightly_or_refused_with_a_re
 
 
 async def test_what_is_accepted_is_taken_by_a_real_database(office: Service) -> None:
-    outcomes = await outcomes_of(Mutants(SEED + 1), SAMPLE * len(KEYS) * 4)
+    seed = seed_of("POISON_SEED")
+    outcomes = await outcomes_of(Mutants(seed + 1), SAMPLE * len(KEYS) * 4)
     orders = [UUID((await office.place())["id"]) for _ in range(20)]
     works = [work for key in KEYS for work in outcomes.accepted[key][-SAMPLE:]]
     assert len(works) > SAMPLE * len(KEYS) * 0.8
@@ -180,8 +181,8 @@ async def _tell(engine: Engine, work: Work) -> Accepted | Decision | Exception:
 
 
 async def test_no_body_over_http_gives_anything_but_what_is_documented(office: Service) -> None:
-    print(f"POISON_SEED={SEED}")
-    mutants, statuses = Mutants(SEED + 2), Counter[int]()
+    seed = seed_of("POISON_SEED")
+    mutants, statuses = Mutants(seed + 2), Counter[int]()
     orders = [(await office.place())["id"] for _ in range(HTTP_BODIES // 20)]
     documents = office.app.openapi()["paths"]
 

@@ -9,9 +9,10 @@ import os
 import re
 from collections import Counter
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import aio_pika
+import aiormq
 import httpx2
 
 from saga.outbox import EXCHANGE
@@ -20,8 +21,8 @@ from tests.faults.envelopes import envelope
 from tests.faults.metrics import metrics
 from tests.faults.mutants import KEYS, Mutants
 from tests.faults.place import Place
+from tests.faults.seeds import seed_of
 
-SEED = int(os.environ.get("POISON_SEED", "20260115"))
 TOGETHER = 100
 LOOK_AT_EVERY = 10
 ORDER_ID = re.compile(rb'"orderId": "([0-9a-f-]{36})"')
@@ -29,14 +30,14 @@ MESSAGES = int(os.environ.get("POISON_MESSAGES", "2000"))
 
 
 async def test_what_was_consumed_is_accounted_for_to_the_last_message(here: Place) -> None:
-    print(f"POISON_SEED={SEED}")
+    seed = seed_of("POISON_SEED")
     service = await here.start_service()
-    mutants, orders = Mutants(SEED), [str(one) for one in await here.order([Kind.HAPPY, Kind.DECLINED], Random(SEED))]
+    mutants, orders = Mutants(seed), [str(one) for one in await here.order([Kind.HAPPY, Kind.DECLINED], Random(seed))]
     messages = [
         (one.key, _about(one.body, orders, mutants.random)) for one in (mutants.next() for _ in range(MESSAGES))
     ]
     async with await aio_pika.connect(here.clients.amqp) as connection:
-        channel = await (await connection.channel()).get_underlay_channel()
+        channel = cast("aiormq.Channel", await (await connection.channel()).get_underlay_channel())
         for first in range(0, MESSAGES, TOGETHER):
             await asyncio.gather(
                 *(
@@ -47,7 +48,7 @@ async def test_what_was_consumed_is_accounted_for_to_the_last_message(here: Plac
                 )
             )
     await here.quiet(seconds=120)
-    after = await here.clients.over_http(_good(SEED))
+    after = await here.clients.over_http(_good(seed))
     await here.quiet()
 
     # the service is as well as before

@@ -12,7 +12,7 @@ from tests.faults.place import Place
 from tests.service import Service
 from tests.waiting import until
 
-SOON = 5.0
+SOON = 20.0
 
 
 async def answer(service: Service, path: str) -> httpx2.Response:
