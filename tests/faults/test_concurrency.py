@@ -31,6 +31,8 @@ INSTANCES = 2
 COPIES = Habits(copies=(50, 50), only_answers=True, spread=0, late=0, lies=0)
 TOGETHER = {"SAGA_STEP_TIMEOUT_SECONDS": "0.5", "SAGA_RETRY_DELAY_SECONDS": "0.1", "SAGA_REASK_SECONDS": "0.5"}
 """Deadlines as long as the participants take."""
+_LONG = 300.0
+"""Seconds. Nobody measures here: a machine that is busy may take its time."""
 WISHES: tuple[tuple[str, dict[str, str]], ...] = (
     ("/api/orders/{}/cancel", {}),
     ("/api/sagas/{}/retry", {}),
@@ -91,11 +93,11 @@ def _copied(here: Place, seed: int) -> AbstractAsyncContextManager[Middle]:
 
 async def _carried(here: Place, middle: Middle) -> None:
     async def rests() -> bool:
-        await here.quiet()
+        await here.quiet(_LONG)
         return middle.idle
 
-    await until(rests, 120)
-    await here.quiet()
+    await until(rests, _LONG)
+    await here.quiet(_LONG)
 
 
 async def _wish_all_at_once(

@@ -33,6 +33,8 @@ from tests.faults.seeds import seed_of
 from tests.waiting import until
 
 ORDERS = int(os.environ.get("DUPLICATES_ORDERS", "200"))
+_LONG = 300.0
+"""Seconds. Nobody measures here: a machine that is busy may take its time."""
 PATIENT = {"SAGA_STEP_TIMEOUT_SECONDS": "30"}
 """So many copies take their time; a deadline would only add more of them."""
 _STEPS = (Command.VALIDATE_INVENTORY, Command.RESERVE_INVENTORY, Command.PROCESS_PAYMENT)
@@ -83,7 +85,7 @@ async def _clean(
     async with place(postgres, rabbitmq, _made(folder), template=template) as here:
         await here.start_service(**PATIENT)
         await here.mixed(ORDERS, Random(seed))
-        await here.quiet()
+        await here.quiet(_LONG)
         found = await here.world()
         assert laws.broken(found) == []
         return {promise.user_id: _end(found, order_id) for order_id, promise in found.promised.items()}
@@ -106,11 +108,11 @@ async def _carried(here: Place, middle: Middle) -> None:
     """Return when everybody has said everything, and all of it has arrived."""
 
     async def rests() -> bool:
-        await here.quiet()
+        await here.quiet(_LONG)
         return middle.idle
 
-    await until(rests, 120)
-    await here.quiet()
+    await until(rests, _LONG)
+    await here.quiet(_LONG)
 
 
 def _by_order(lies: list[Lie]) -> dict[UUID, list[Lie]]:
