@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, StringConstraints
 
 from handlers.views import SagaView
-from models.messages import Text, Wire
+from models.messages import Incoming, Text, Wire
 from models.states import CurrentStep, SagaStatus
 from saga.listing import Filter
 
@@ -19,7 +19,7 @@ _Reason = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1,
 AfterThat = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{32}$", description="The `next` of the page before; opaque.")]
 
 
-class Wanted(Wire):
+class Wanted(Incoming):
     """Which sagas; all of what is named has to hold."""
 
     status: SagaStatus | None = None

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from handlers.finding import MAX_FOUND, AfterThat, AtMost
-from models.messages import Wire
+from models.messages import Incoming
 from saga.dead_letters import Filter, LetterState
 
 NO_CONTROL = r"^[^\x00-\x1f\x7f]*$"
@@ -14,7 +14,7 @@ _Reason = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_CONTROL)
 _RoutingKey = Annotated[str, Field(min_length=1, max_length=255, pattern=NO_CONTROL)]
 
 
-class WantedLetters(Wire):
+class WantedLetters(Incoming):
     """Which letters; all of what is named has to hold."""
 
     reason: _Reason | None = Field(default=None, description="Only this reason.")

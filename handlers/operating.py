@@ -21,7 +21,7 @@ from handlers.paging import cursor, place
 from handlers.problems import Problem, ProblemError, away, documented
 from handlers.strict_body import StrictRoute
 from handlers.views import SagaView, saga_view
-from models.messages import Text, Wire
+from models.messages import Incoming, Text
 from models.states import Command, EntryStatus
 from saga import store
 from saga.cells import Signal
@@ -48,13 +48,13 @@ _ACTION: dict[str, Any] = {
 }
 
 
-class Wish(Wire):
+class Wish(Incoming):
     """Why, where somebody says so."""
 
     reason: _Reason | None = Field(default=None, description=_SAYS_WHY)
 
 
-class Verdict(Wire):
+class Verdict(Incoming):
     """What really happened to the open command, as a person found out."""
 
     outcome: Literal["succeeded", "failed"]
@@ -64,7 +64,7 @@ class Verdict(Wire):
     )
 
 
-class GiveUp(Wire):
+class GiveUp(Incoming):
     """Why an order is given up."""
 
     reason: _Reason = Field(description=_SAYS_WHY)

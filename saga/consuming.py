@@ -174,7 +174,8 @@ class Consumers(RabbitBroker):
 
     async def _open_probe(self) -> AbstractChannel:
         transport = self._connection.transport if self._connection else None
-        if transport is None:
+        # the client library has a RuntimeError for a connection that is closed
+        if transport is None or transport.connection.is_closed:
             raise BusAwayError("there is no connection")
         return await transport.connection.channel(publisher_confirms=False)
 

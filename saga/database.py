@@ -67,6 +67,10 @@ def connect(
                 "lock_timeout": "2000",
                 "idle_in_transaction_session_timeout": "4000",
                 "jit": "off",
+                # a client whose host is gone without a word must not hold its locks for hours
+                "tcp_keepalives_idle": "5",
+                "tcp_keepalives_interval": "2",
+                "tcp_keepalives_count": "3",
                 **settings,
             },
         },

@@ -129,7 +129,8 @@ def _is_duplicate(saga: Saga, event: Event, cell: Cell) -> bool:
     reply = REPLY_MODELS.get(event.signal)
     if reply and reply.success and reply.answers == saga.position.open_command:
         return False
-    return isinstance(cell, Ignore | Refuse) or any(status != EntryStatus.IGNORED for status in seen)
+    inert = isinstance(cell, Ignore | Refuse) or (isinstance(cell, Conflict) and not _contradicts(saga, event, cell))
+    return inert or any(status != EntryStatus.IGNORED for status in seen)
 
 
 def _go(saga: Saga, event: Event, cell: Go, now: datetime, policy: Policy) -> Decision:
@@ -272,9 +273,7 @@ def _note_cancel(saga: Saga, event: Event, cell: Note, now: datetime, policy: Po
 
 
 def _conflict(saga: Saga, event: Event, cell: Conflict, now: datetime) -> Decision:
-    reply = REPLY_MODELS[event.signal]
-    vouched = answers(saga.history).get((reply.answers, not reply.success))
-    if vouched is None or (cell.vouched and not vouched):
+    if not _contradicts(saga, event, cell):
         return _ignore(saga, event, cell.otherwise, now)
     say, kind = f"{event.signal} contradicts an earlier answer", IncidentKind.CONTRADICTION
     entry = entry_of(saga, event, EntryStatus.CONFLICT, say, now, own_words=True, incident=kind)
@@ -285,6 +284,13 @@ def _conflict(saga: Saga, event: Event, cell: Conflict, now: datetime) -> Decisi
         incident=saga.incident or incident_of(kind, entry),
     )
     return Decision(Outcome.CONFLICT, saga, why=entry["message"])
+
+
+def _contradicts(saga: Saga, event: Event, cell: Conflict) -> bool:
+    """Whether its command was answered before, and otherwise."""
+    reply = REPLY_MODELS[event.signal]
+    vouched = answers(saga.history).get((reply.answers, not reply.success))
+    return vouched is not None and (vouched or not cell.vouched)
 
 
 def _acknowledge(saga: Saga, event: Event, cell: Acknowledge, now: datetime) -> Decision:

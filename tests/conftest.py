@@ -14,6 +14,14 @@ from local.rabbitmq import rabbitmq as find_rabbitmq
 from saga.database import connect, migrate
 from tests.databases import Databases
 
+LONGEST = ("test_soak.py", "test_outages.py", "test_crashes.py", "test_mistakes.py", "test_stopping.py")
+"""Files that take a minute and more: they come first, so that all the others fill the time beside them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from aio_pika.exceptions import PublishError
 
+import settings
 from handlers import dead_letters, subscribing
 from handlers.acks import Acks
 from saga import backoff, bus, consuming, engine, outbox, relay, store, supervise, timers
@@ -198,6 +199,8 @@ def nobody_looks_after_bindings() -> None:
 def publish_without_a_timeout() -> None:
     """A broker that does not confirm is waited for."""
     _instead(bus, "PUBLISH_TIMEOUT", timedelta(hours=1))
+    # the client library's own, which ends what is silent after three minutes
+    _instead(settings, "_HEARTBEAT", 60)
 
 
 def leases_kept_when_stopping() -> None:

@@ -11,7 +11,7 @@ from tests.faults.laws import World
 _UNDOING = (Command.RELEASE_INVENTORY, Command.REFUND_PAYMENT)
 
 
-def moved_twice(world: World, *, ignored_too: bool = True) -> Iterator[str]:
+def moved_twice(world: World) -> Iterator[str]:
     """Every kind of answer that moved its saga, or was written down as ignored, more often than it was given.
 
     An answer is one by its `eventId`. What undoes is the exception (semantics, rule 8): asked for again, a participant
@@ -28,7 +28,7 @@ def moved_twice(world: World, *, ignored_too: bool = True) -> Iterator[str]:
             written[entry["event"], entry["status"] == EntryStatus.IGNORED] += entry.get("count", 1)
         for (event, ignored), times in written.items():
             reply = REPLY_MODELS.get(Signal(event))
-            if reply is None or (ignored and not ignored_too):
+            if reply is None:
                 continue
             again = stored.saga.sent.get(reply.answers, 0) if reply.answers in _UNDOING and reply.success else 0
             if times > max(len(given[order_id][event]), again):

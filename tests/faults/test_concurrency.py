@@ -82,8 +82,7 @@ async def test_people_who_want_different_things_at_once_get_one_of_them(crowd: P
     for order_id in orders:
         promise = crowd.clients.promised[order_id]
         crowd.clients.promised[order_id] = Promise(promise.user_id, promise.items, promise.total)
-    # where a person was first, the table has a Conflict that is none: copies of such an answer are written down each
-    await _all_is_well(crowd, ignored_too=False)
+    await _all_is_well(crowd)
 
 
 def _copied(here: Place, seed: int) -> AbstractAsyncContextManager[Middle]:
@@ -114,9 +113,9 @@ async def _wish_all_at_once(
     return Counter(await asyncio.gather(*(ask(*one) for one in wishes)))
 
 
-async def _all_is_well(here: Place, *, ignored_too: bool = True) -> None:
+async def _all_is_well(here: Place) -> None:
     found = await here.world(await _parked(here))
-    assert [*laws.broken(found), *moved_twice(found, ignored_too=ignored_too)] == []
+    assert [*laws.broken(found), *moved_twice(found)] == []
     (statistics,) = await here.rows("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     assert statistics["deadlocks"] == 0
     async with httpx2.AsyncClient(timeout=30) as client:
