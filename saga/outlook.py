@@ -71,6 +71,10 @@ def answers(saga: Saga, event: Event) -> bool:
 
 def foretold(saga: Saga, event: Event, policy: Policy) -> str:
     """What would come of an event if it came now, in the table's words and not in its sender's."""
+    if saga.table_version not in TABLES:
+        return (
+            f"Another release knows what would come of it: the saga is under version {saga.table_version} of the table."
+        )
     decision = decide(saga, replace(event, words=None), saga.updated_at, policy)
     after = decision.saga
     if decision.outcome in (Outcome.DUPLICATE, Outcome.IGNORED):

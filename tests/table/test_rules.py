@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -13,6 +14,7 @@ from saga.cells import Signal
 from saga.decide import decide
 from saga.history import MOST_IDS, MOST_REASONS
 from saga.outbox import OrderFacts, enclose
+from saga.outlook import foretold
 from saga.table import TABLE, TABLES, VERSION
 from saga.values import Deadline, Event, Outcome, Policy, message_id
 from tests.table.dialogue import ORDER_ID, PATIENT, SAGA_ID, START, Dialogue, standing_at
@@ -528,3 +530,9 @@ def test_rule_6_a_failure_that_comes_after_the_undo_has_succeeded_is_no_contradi
     saga = standing_at(P.COMPENSATED)
     saga.hears(G.INVENTORY_RELEASE_FAILED).expect(P.COMPENSATED, outcome=Outcome.IGNORED)
     assert saga.saga.incident is None
+
+
+def test_rule_14_what_would_come_of_a_message_is_for_the_release_that_knows_the_table() -> None:
+    saga = replace(standing_at(P.CHARGING).saga, table_version=99)
+    told = foretold(saga, Event(Signal.PAYMENT_PROCESSED, ORDER_ID), PATIENT)
+    assert told.startswith("Another release knows")
