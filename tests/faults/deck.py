@@ -31,6 +31,7 @@ MENDS_WITHIN = 10.0
 LEASES_RUN_OUT = 16.0
 """Seconds after which everything that a stopped process has for itself is anybody's."""
 _OPEN_WITHIN = 20.0
+# an order that was confirmed and then deleted with its queue is nobody's; a reply is given again
 _REPLIES = ("InventoryValidated", "InventoryReserved", "PaymentProcessed", "InventoryReleased")
 
 

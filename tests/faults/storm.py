@@ -7,7 +7,7 @@ Afterwards it is asked whether all healed, and of every law whether it holds: 0 
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -69,6 +69,10 @@ class Plan:
     concurrent: int
     stretch: float = 1.0
     """How many times longer the longest faults last."""
+    settings: Mapping[str, str] = field(default_factory=PATIENT.copy)
+    """What the service is told."""
+    app: str = "app:app"
+    """Another application in the service's place: one with a mistake."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ async def soak(
             here = await stack.enter_async_context(place(postgres, rabbitmq, folder, participants=False))
             others = await stack.enter_async_context(neighbours(here))
             for _ in range(SERVICES):
-                await here.start_service(**PATIENT)
+                await here.start_service(plan.app, **plan.settings)
             stages = {suit: Stage(here, others, Random(f"{plan.seed} {suit}"), plan.stretch) for suit in Suit}
             load = Load(here, plan.concurrent, Random(plan.seed))
             async with asyncio.TaskGroup() as tasks:
