@@ -20,6 +20,11 @@ from tests.waiting import until
 WITHIN = 17.0
 HELD = "SELECT 1 FROM outbox WHERE lease_until > clock_timestamp() + interval '2 seconds'"
 """Messages that no other worker may take at once, or as soon as one that failed just now may be tried again."""
+WATCHED = (
+    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'order-service api'"
+    " AND query LIKE '%ANY%' AND query NOT LIKE '%items%'"
+)
+"""Somebody waits for an order to change."""
 RANDOM = Random(7)
 
 
@@ -84,6 +89,7 @@ async def test_clients_that_wait_or_dawdle_do_not_keep_it(here: Place) -> None:
                 "POST /api/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
             )
             slow.sendall(head.encode())
+            await until(lambda: here.rows(WATCHED))
             assert await stopped(service) < WITHIN
             slow.settimeout(5)
             assert b" 503 " in await asyncio.to_thread(slow.recv, 1000)
