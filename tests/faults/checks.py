@@ -25,7 +25,7 @@ from tests.waiting import until
 
 Start = Callable[..., Awaitable[Service]]
 Check = Callable[[Place, Start], Awaitable[list[str]]]
-PATIENCE = 25.0
+PATIENCE = 40.0
 """Seconds within which all comes to rest, and longer than any wait of a right service."""
 
 
