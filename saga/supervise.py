@@ -87,8 +87,8 @@ async def own_cancellation(work: Awaitable[_T]) -> _T:
 
     A connection that dies makes aio-pika cancel whoever waits on it; nobody asked for that, and `except Exception`
     does not see it. One that dies while it is being opened is told as the end of an iteration, one that was closed
-    without a reason as an error without a name; and one that is being opened takes a cancellation that was asked for as
-    its own failure.
+    without a reason as an error without a name, one that is closed already as a RuntimeError; and one that is being
+    opened takes a cancellation that was asked for as its own failure.
 
     Raises:
         BusAwayError: in place of any of these.
@@ -103,6 +103,11 @@ async def own_cancellation(work: Awaitable[_T]) -> _T:
     except Exception as error:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError from error
-        if type(error) is Exception or isinstance(error, StopAsyncIteration):
+        if type(error) is Exception or isinstance(error, StopAsyncIteration) or _says_closed(error):
             raise BusAwayError("the connection to RabbitMQ was closed") from error
         raise
+
+
+def _says_closed(error: Exception) -> bool:
+    """Whether aiormq says that the connection is closed, or uvloop that its socket is: they have no better words."""
+    return isinstance(error, RuntimeError) and str(error).endswith("closed")

@@ -186,9 +186,9 @@ async def test_a_bus_whose_declarations_failed_starts_again(
     await bus.close()
 
 
-@pytest.mark.parametrize("told", [StopAsyncIteration, Exception, asyncio.CancelledError])
+@pytest.mark.parametrize("told", [StopAsyncIteration, Exception, asyncio.CancelledError, RuntimeError("<it> closed")])
 async def test_however_aiormq_tells_that_the_broker_hung_up_it_is_away(
-    told: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    told: type[BaseException] | BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang_up(*_: object, **__: object) -> None:
         raise told
