@@ -27,6 +27,7 @@ from local.postgres import PrivatePostgres
 from tests.faults.clients import Kind, wish
 from tests.faults.neighbour import neighbours
 from tests.faults.place import Place, place
+from tests.service import Service
 
 RATE = 8.0
 """Orders per second."""
@@ -117,7 +118,8 @@ async def measure(  # noqa: PLR0913, PLR0917 - what a measurement is
         VoidError: something was lost, or orders did not end.
     """
     async with place(postgres, rabbitmq, folder, participants=False) as here, neighbours(here):
-        await here.start_service(**PATIENT)
+        # by the command line of a person: one that is started again imports everything
+        await here.run_service(Service(folder, here.environment | PATIENT, typed=True))
         load = Load(here)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(load.run())

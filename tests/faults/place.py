@@ -66,7 +66,10 @@ class Place:
 
     async def start_service(self, app: str = "app:app", **settings: str) -> Service:
         """One more instance, ready."""
-        service = Service(self.folder, self.environment | settings, app=app)
+        return await self.run_service(Service(self.folder, self.environment | settings, app=app))
+
+    async def run_service(self, service: Service) -> Service:
+        """One more instance, as the caller has started it, ready."""
         self.services.append(service)
         self.clients.urls.append(service.url)
         await service.ready()
