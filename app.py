@@ -33,6 +33,7 @@ from saga.relay import Relay
 from saga.starting import prepare
 from saga.supervise import supervised, upon_stop_signal
 from saga.timers import Timers
+from saga.tracing import TRACER
 from settings import Settings, load
 
 
@@ -97,6 +98,8 @@ def compose(settings: Settings) -> Service:
             stack.push_async_callback(outbox.dispose)
             stack.push_async_callback(reading.dispose)
             stack.push_async_callback(bus.close)
+            if settings.tracing:
+                await stack.enter_async_context(TRACER.exporting())
             await stack.enter_async_context(supervised("relay", relay.run))
             stack.push_async_callback(relay.finish)
             await stack.enter_async_context(supervised("engine", advance))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import quote
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -22,6 +23,8 @@ from saga.values import Policy
 _HEARTBEAT = 5
 """Seconds. RabbitMQ takes back what a consumer holds that has been silent for two to three times as long: until then
 those orders stand still. The client library's own minute is long for who waits."""
+
+_SAMPLERS = ("always_on", "always_off", "traceidratio")
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -44,6 +47,14 @@ class Settings(BaseSettings):
     saga_retry_delay_seconds: Seconds = Field(default=5, gt=0, le=3_600)
     saga_reask_seconds: Seconds = Field(default=300, ge=0, le=31_536_000)
     auto_migrate: bool = True
+    otel_exporter_otlp_endpoint: str | None = None
+    otel_exporter_otlp_traces_endpoint: str | None = None
+    otel_exporter_otlp_protocol: str = "http/protobuf"
+    otel_exporter_otlp_traces_protocol: str | None = None
+    otel_traces_exporter: str = "otlp"
+    otel_traces_sampler: str = "parentbased_always_on"
+    otel_traces_sampler_arg: str | None = None
+    otel_sdk_disabled: bool = False
     test_failpoint: str | None = None
     """For the fault tests: see `saga.failpoints`."""
 
@@ -81,6 +92,45 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint")
+    @classmethod
+    def _over_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://, as http://localhost:4318")
+        return value
+
+    @field_validator("otel_exporter_otlp_protocol", "otel_exporter_otlp_traces_protocol")
+    @classmethod
+    def _spoken(cls, value: str | None) -> str | None:
+        if value not in (None, "http/protobuf"):
+            raise ValueError("traces leave as http/protobuf; a collector takes that at port 4318")
+        return value
+
+    @field_validator("otel_traces_exporter")
+    @classmethod
+    def _known_exporter(cls, value: str) -> str:
+        if value not in ("otlp", "none"):
+            raise ValueError("must be otlp or none")
+        return value
+
+    @field_validator("otel_traces_sampler")
+    @classmethod
+    def _known_sampler(cls, value: str) -> str:
+        if value.removeprefix("parentbased_") not in _SAMPLERS:
+            raise ValueError(f"must be one of {', '.join(_SAMPLERS)}, or one of these after parentbased_")
+        return value
+
+    @model_validator(mode="after")
+    def _a_share(self) -> Self:
+        if self.otel_traces_sampler.endswith("traceidratio") and self.otel_traces_sampler_arg is not None:
+            try:
+                right = 0 <= float(self.otel_traces_sampler_arg) <= 1
+            except ValueError:
+                right = False
+            if not right:
+                raise ValueError("OTEL_TRACES_SAMPLER_ARG: must be a share between 0 and 1")
+        return self
+
     @model_validator(mode="after")
     def _one_way_to_rabbitmq(self) -> Self:
         if self.rabbitmq_url and self.rabbitmq_host:
@@ -113,6 +163,12 @@ class Settings(BaseSettings):
             )
         if self.amqp_url is None:
             raise ConfigurationError("RABBITMQ_URL is not set: give it amqp://user:password@host:5672/vhost")
+
+    @property
+    def tracing(self) -> bool:
+        """Whether traces have somewhere to go."""
+        endpoint = self.otel_exporter_otlp_traces_endpoint or self.otel_exporter_otlp_endpoint
+        return bool(endpoint) and self.otel_traces_exporter == "otlp" and not self.otel_sdk_disabled
 
     @property
     def database_dsn(self) -> str:
@@ -175,10 +231,15 @@ def load() -> Settings:
         ConfigurationError: a value is wrong; the message is one line and names the variable.
     """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         wrong = (
             f"{str(one['loc'][0]).upper() + ': ' if one['loc'] else ''}{one['msg'].removeprefix('Value error, ')}"
             for one in error.errors(include_input=False)
         )
         raise ConfigurationError("; ".join(wrong)) from error
+    for name, value in dotenv_values(".env").items():
+        # OpenTelemetry looks for its own settings in the environment alone
+        if name.startswith("OTEL_") and value:
+            os.environ.setdefault(name, value)
+    return settings

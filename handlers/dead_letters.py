@@ -19,7 +19,7 @@ from faststream.rabbit.annotations import RabbitMessage
 
 from models.messages import MAX_BODY_BYTES
 from models.states import Command
-from saga import telemetry
+from saga import metrics
 from saga.amqp_values import as_json, storable, table_as_json
 from saga.backoff import Backoff
 from saga.bus import DEAD_LETTER_ARGUMENTS, DEAD_LETTER_QUEUE
@@ -66,7 +66,7 @@ def dead_letters(
         reach("letter.stored")
         if "x-dead-letter-reason" not in message.headers:
             # what this service dead-letters itself was counted when it did so
-            telemetry.DEAD_LETTERS.labels(arrival.reason).inc()
+            metrics.DEAD_LETTERS.labels(arrival.reason).inc()
         log.info("stored a dead letter of %r (%s), arrival %d", arrival.routing_key, arrival.reason, count)
 
     broker.subscriber(

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handlers.contracts import contract_routes
 from handlers.ordering import order_routes
+from handlers.origins import Requests
 from handlers.problems import NOSNIFF, RETRY_AFTER_SECONDS, ProblemError, answer_problems, as_problem_json, documented
 from handlers.watching import Watch
 from saga.database import Sessions
@@ -66,6 +67,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     )
     answer_problems(app)
     app.add_middleware(_Careful)
+    app.add_middleware(Requests)
     app.include_router(order_routes(engine, sessions, policy, watch))
     for router in more:
         app.include_router(router)

@@ -15,8 +15,9 @@ from handlers.watching import Watch
 from models.messages import OrderBody, money_text, total_of
 from models.states import OrderStatus
 from saga import store
+from saga.arrivals import Accepted, OrderRequest
 from saga.database import Sessions
-from saga.engine import Accepted, Engine, OrderRequest
+from saga.engine import Engine
 from saga.errors import DifferentContentError, UnknownOrderError
 from saga.failpoints import reach
 from saga.outlook import require_known

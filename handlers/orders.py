@@ -6,8 +6,9 @@ from faststream.rabbit import RabbitBroker
 
 from handlers.subscribing import subscribe
 from models.messages import CancelOrder, CreateOrder, total_of
+from saga.arrivals import OrderRequest
 from saga.cells import Signal
-from saga.engine import Engine, OrderRequest
+from saga.engine import Engine
 from saga.values import Event
 
 

@@ -19,8 +19,9 @@ from faststream.rabbit.annotations import RabbitMessage
 from pydantic import BaseModel, ValidationError
 
 from handlers.acks import Acks
+from handlers.origins import handling_message
 from handlers.strict_json import decode
-from saga import telemetry
+from saga import metrics
 from saga.backoff import Backoff
 from saga.bus import BUS_ERRORS, QUEUE_ARGUMENTS, Bus
 from saga.errors import BusAwayError, RefusedError, UnknownTableError
@@ -53,9 +54,11 @@ def subscribe(
 ) -> None:
     """Hand every message of this routing key to `handle`, decoded strictly, from a durable queue of its own."""
     name = routing_key.rsplit(".", 1)[-1]
+    queue = f"order-service.{name}"
 
     async def read(raw: RabbitMessage) -> _Model:
         reach("message.taken")
+        handling_message(raw.raw_message, queue)
         body = read_as(message, raw.body)
         reach("message.decoded")
         return body
@@ -74,7 +77,7 @@ def subscribe(
     handler.__annotations__["body"] = message
     broker.subscriber(
         RabbitQueue(
-            f"order-service.{name}",
+            queue,
             queue_type=QueueType.QUORUM,
             durable=True,
             arguments=cast("QuorumQueueArgs", dict(QUEUE_ARGUMENTS)),
@@ -151,7 +154,7 @@ class Settlement(BaseMiddleware):
             else:
                 break
         reach("letter.copied")
-        telemetry.DEAD_LETTERS.labels(error.reason).inc()
+        metrics.DEAD_LETTERS.labels(error.reason).inc()
         Acks.of(message).ack(message)
 
     async def _give_back(self, message: IncomingMessage) -> None:

@@ -8,8 +8,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 from models.messages import Instant, Item, Money, Wire
 from models.states import Command, CurrentStep, EntryStatus, IncidentKind, OrderStatus, SagaStatus
-from saga import store, telemetry
+from saga import store
 from saga.outlook import remaining_steps, waiting
+from saga.traceparent import trace_id
 from saga.values import Policy
 
 _INSTANT_SCHEMA: dict[str, Any] = {
@@ -142,7 +143,7 @@ def saga_view(stored: store.Stored, policy: Policy) -> SagaView:
         created_at=saga.created_at,
         completed_at=saga.completed_at,
         updated_at=saga.updated_at,
-        trace_id=telemetry.trace_id(stored.traceparent),
+        trace_id=trace_id(stored.traceparent),
         incident=IncidentView.model_validate(saga.incident) if saga.incident else None,
         cancel_requested=saga.cancel_requested,
         waiting=WaitingView.model_validate(awaited) if awaited else None,

@@ -104,6 +104,8 @@ class OrderSaga(SQLModel, table=True):
     created_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
     completed_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
     updated_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    # since when it stands where it stands
+    entered_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
     table_version: int
     open_command: str | None = Field(default=None, max_length=50)
     sent: dict[str, int] = Field(sa_column=Column(JSONB, nullable=False))

@@ -29,6 +29,7 @@ from saga.errors import BusAwayError
 from saga.failpoints import reach
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE, Envelope
 from saga.supervise import own_cancellation
+from saga.traceparent import HEADER, of_message
 
 log = logging.getLogger(__name__)
 
@@ -295,7 +296,7 @@ def _message(envelope: Envelope) -> aio_pika.Message:
         app_id=APP_ID,
         timestamp=envelope.created_at,
         headers={
-            "traceparent": envelope.traceparent,
+            HEADER: of_message(envelope.traceparent, envelope.id),
             "ce-specversion": "1.0",
             "ce-id": message_id,
             "ce-type": envelope.routing_key,

@@ -25,7 +25,7 @@ from aiormq.exceptions import (
 from faststream.rabbit import RabbitBroker
 from faststream.rabbit.subscriber import RabbitSubscriber
 
-from saga import telemetry
+from saga import metrics
 from saga.backoff import Backoff, Trouble
 from saga.bus import BUS_ERRORS, close, why
 from saga.errors import BusAwayError, ConfigurationError
@@ -103,7 +103,7 @@ class Consumers(RabbitBroker):
                 self._unanswered += 1
                 trouble.say(f"not all is consumed ({why(error)})")
                 if self._unanswered > 1:
-                    telemetry.CONSUMER_RESTARTS.inc()
+                    metrics.CONSUMER_RESTARTS.inc()
                     await self._begin()
             else:
                 self._unanswered = 0

@@ -42,6 +42,7 @@ def begin(saga_id: UUID, order_id: UUID, now: datetime, policy: Policy, version:
         position=Position.VALIDATING,
         created_at=now,
         updated_at=now,
+        entered_at=now,
         sent={},
         history=[],
     )
@@ -166,6 +167,7 @@ def _enter(saga: Saga, to: Position, now: datetime, policy: Policy) -> tuple[Sag
     saga = replace(
         saga,
         position=to,
+        entered_at=saga.entered_at if to is saga.position else now,
         updated_at=now,
         completed_at=now if ends else saga.completed_at,
         timer=None,

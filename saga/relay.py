@@ -7,7 +7,6 @@ queue left there is claimed, by any worker, once its lease has run out.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -134,12 +133,12 @@ class Relay:
                     raise
                 log.warning("published, but the rows stay and will be published again: %s", error)
             reach("relay.removed")
+            telemetry.published(published)
+            telemetry.not_published(failed)
             for envelope in published:
-                telemetry.PUBLISHED.labels(envelope.routing_key).inc()
                 if trouble := self._troubles.pop(envelope.routing_key, None):
                     trouble.over(f"{envelope.routing_key} is published again")
-            for (key, why), count in Counter((envelope.routing_key, why) for envelope, why in failed).items():
-                telemetry.UNPUBLISHED.labels(key, why.split(":")[0]).inc(count)
+            for key, why in dict.fromkeys((envelope.routing_key, why) for envelope, why in failed):
                 self._troubles.setdefault(key, Trouble(log)).say(f"{key} cannot be published ({why})")
 
         self._in_hand = []

@@ -218,8 +218,8 @@ async def insert_sagas(session: AsyncSession, births: Sequence[Stored]) -> None:
 
 
 _UPDATED = [
-    "status", "current_step", "open_command", "history", "completed_at", "updated_at", "sent", "timer", "due_at",
-    "incident", "cancel_requested", "failed_step", "reason",
+    "status", "current_step", "open_command", "history", "completed_at", "updated_at", "entered_at", "sent", "timer",
+    "due_at", "incident", "cancel_requested", "failed_step", "reason",
 ]  # fmt: skip
 _UPDATE_SAGA = (
     update(_SAGAS)
@@ -406,6 +406,7 @@ def _stored(row: Row[Any]) -> Stored:
         position=Position.of(row.status, row.current_step, row.open_command),
         created_at=row.created_at,
         updated_at=row.updated_at,
+        entered_at=row.entered_at,
         sent=row.sent,
         history=row.history,
         timer=Timer(row.timer) if row.timer else None,
@@ -429,6 +430,7 @@ def _saga_row(saga: Saga) -> dict[str, Any]:
         "created_at": saga.created_at,
         "completed_at": saga.completed_at,
         "updated_at": saga.updated_at,
+        "entered_at": saga.entered_at,
         "table_version": saga.table_version,
         "sent": saga.sent,
         "timer": saga.timer,

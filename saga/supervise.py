@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import TypeVar
 
-from saga import telemetry
+from saga import metrics
 from saga.errors import BusAwayError, ConfigurationError
 
 _T = TypeVar("_T")
@@ -78,7 +78,7 @@ async def _keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
             os._exit(_CANNOT_START)
         except Exception:
             log.exception("background task %s died; starting it again", name)
-        telemetry.RESTARTS.labels(name).inc()
+        metrics.TASK_RESTARTS.labels(name).inc()
         await asyncio.sleep(_PAUSE)
 
 

@@ -1,38 +1,88 @@
-"""The one seam for telemetry: what is counted, and the trace that a saga belongs to."""
+"""The one seam for telemetry: what happened is told here, once, after it was committed. The rest follows from it."""
 
-import secrets
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
-from prometheus_client import Counter, Histogram
+import structlog
 
-EVENTS = Counter(
-    "order_service_saga_events_total",
-    "Events that reached the engine, by signal and by what became of them.",
-    ["signal", "outcome"],
-)
-BATCH = Histogram(
-    "order_service_batch_size",
-    "Events and order requests that one transaction carried.",
-    buckets=(1, 2, 5, 10, 20, 50, 100, 200),
-)
-DATABASE_RETRIES = Counter("order_service_database_retries_total", "Transactions that were tried again.")
-PUBLISHED = Counter("order_service_published_total", "Messages that the broker has confirmed, by routing key.", ["key"])
-UNPUBLISHED = Counter(
-    "order_service_unpublished_total",
-    "Messages that could not be published for now and stay in the outbox, by routing key and why.",
-    ["key", "why"],
-)
-DEAD_LETTERS = Counter("order_service_dead_letters_total", "Messages that could not be handled, by reason.", ["reason"])
-RESTARTS = Counter("order_service_task_restarts_total", "Background tasks that died and were restarted.", ["task"])
-CONSUMER_RESTARTS = Counter(
-    "order_service_consumer_restarts_total", "Consuming connections that were given up and opened again."
-)
+from models.states import EntryStatus
+from saga import metrics, spans
+from saga.moves import Move
+from saga.outbox import Envelope
+from saga.traceparent import is_sampled, trace_id
+from saga.tracing import TRACER
+
+log = structlog.get_logger(__name__)
 
 
-def new_traceparent() -> str:
-    """The W3C trace context of a new saga: one trace for its whole life."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+def committed(moves: Sequence[Move], batch: int) -> None:
+    """A transaction was committed: these moves, in their order, from so many arrivals."""
+    metrics.BATCH.observe(batch)
+    now = time.time_ns()
+    for move in moves:
+        _count(move)
+        _log(move)
+        TRACER.tell(spans.of_move(move, now))
 
 
-def trace_id(traceparent: str) -> str:
-    """The 32 hex digits of the trace that a trace context belongs to."""
-    return traceparent.split("-")[1]
+def published(envelopes: Iterable[Envelope]) -> None:
+    """The broker has confirmed these messages, and their rows are gone."""
+    now = time.time_ns()
+    for envelope in envelopes:
+        metrics.PUBLISHED.labels(envelope.routing_key).inc()
+        if is_sampled(envelope.traceparent):
+            TRACER.tell([spans.of_publication(envelope, now)])
+
+
+def not_published(failed: Iterable[tuple[Envelope, str]]) -> None:
+    """These messages stay in the outbox for now, and why."""
+    for (key, why), count in Counter((envelope.routing_key, why.split(":")[0]) for envelope, why in failed).items():
+        metrics.UNPUBLISHED.labels(key, why).inc(count)
+
+
+def _count(move: Move) -> None:
+    metrics.EVENTS.labels(move.signal, move.outcome).inc()
+    if move.after is move.before:
+        return
+    if move.began:
+        metrics.STARTED.inc()
+    if move.ended:
+        status = move.after.position.status
+        metrics.FINISHED.labels(status).inc()
+        metrics.SAGA_SECONDS.labels(status).observe((move.after.updated_at - move.after.created_at).total_seconds())
+    _count_step(move)
+    if move.compensates:
+        metrics.COMPENSATIONS.inc()
+    if move.incident:
+        metrics.INCIDENTS.labels(move.incident).inc()
+
+
+def _count_step(move: Move) -> None:
+    if left := move.left:
+        saga, command = left
+        metrics.STEPS.labels(command, move.outcome_of_step).inc()
+        metrics.STEP_SECONDS.labels(command).observe((move.after.updated_at - saga.entered_at).total_seconds())
+    for entry in move.entries:
+        if entry["status"] == EntryStatus.TIMED_OUT:
+            metrics.TIMEOUTS.labels(entry["step"]).inc()
+    for send in move.sends:
+        if send.attempt and send.attempt > 1 and not send.dead_letter:
+            metrics.RETRIES.labels(send.kind).inc()
+
+
+def _log(move: Move) -> None:
+    saga = move.after
+    log.info(
+        "saga began" if move.began else "saga moved" if saga is not move.before else "saga unmoved",
+        order_id=str(saga.order_id),
+        saga_id=str(saga.id),
+        step=move.step,
+        status=saga.position.status,
+        now_at=saga.position.open_command or saga.position.current_step,
+        attempt=saga.attempt,
+        signal=str(move.signal),
+        outcome=move.outcome,
+        incident=move.incident,
+        trace_id=trace_id(move.traceparent),
+    )

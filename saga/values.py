@@ -96,6 +96,8 @@ class Saga:
     position: Position
     created_at: datetime
     updated_at: datetime
+    entered_at: datetime
+    """When it took its position."""
     sent: dict[str, int]
     """How often each command was sent so far; the attempt of the open one among them."""
     history: list[Entry]

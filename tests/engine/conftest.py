@@ -13,9 +13,10 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.messages import money_text
+from saga.arrivals import OrderRequest
 from saga.cells import Signal
 from saga.database import connect, sessions
-from saga.engine import Engine, OrderRequest
+from saga.engine import Engine
 from saga.outbox import Envelope
 from saga.values import Event, Policy
 

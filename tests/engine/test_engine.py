@@ -13,8 +13,9 @@ from sqlalchemy.exc import DBAPIError
 
 from models.states import Position
 from saga import store
+from saga.arrivals import Accepted
 from saga.cells import Signal
-from saga.engine import MAX_BATCH, Accepted, Engine
+from saga.engine import MAX_BATCH, Engine
 from saga.errors import DifferentContentError, RefusedByDatabaseError, UnknownOrderError, UnknownTableError
 from saga.outbox import Envelope
 from saga.values import Decision, Outcome
@@ -362,7 +363,7 @@ async def test_who_left_while_a_commit_failed_takes_nobody_along(
         raise RuntimeError("a mistake of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr("saga.engine.store.update_sagas", fail)
+        patch.setattr("saga.batch.store.update_sagas", fail)
         with pytest.raises(asyncio.CancelledError):
             await leaving
     decision = await engine.advance(reply(Signal.INVENTORY_VALIDATED, second.order_id))

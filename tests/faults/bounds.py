@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from models.messages import MAX_BODY_BYTES
-from saga.engine import OrderRequest
+from saga.arrivals import OrderRequest
 from saga.values import Event
 
 _MOST = Decimal(10) ** 16

@@ -16,6 +16,7 @@ import settings
 from handlers import dead_letters, subscribing
 from handlers.acks import Acks
 from saga import backoff, bus, consuming, engine, outbox, relay, store, supervise, timers
+from saga.batch import Batch
 from saga.engine import Engine
 from saga.errors import DatabaseFault, classify
 from saga.relay import Relay
@@ -105,15 +106,14 @@ def one_shot_recovery() -> None:
 
 def handed_over_before_the_commit() -> None:
     """Two writes, one to the database and one to the bus, and nothing that ties them together."""
-    decide, write = Engine._decide, engine._write
+    begin, write = Engine.__init__, Batch.write
 
-    async def remember(self: Engine, *arguments: Any) -> Any:
-        batch = await decide(self, *arguments)
+    def remember(self: Engine, *arguments: Any) -> None:
+        begin(self, *arguments)
         hand_over[0] = self._hand_over
-        return batch
 
-    async def write_and_send(*arguments: Any) -> Any:
-        envelopes = await write(*arguments)
+    async def write_and_send(self: Batch) -> Any:
+        envelopes = await write(self)
         hand_over[0](envelopes)
         await asyncio.sleep(_FLUSHED)
         return []
@@ -123,8 +123,8 @@ def handed_over_before_the_commit() -> None:
 
     hand_over: list[Any] = [None]
     _instead(store, "enqueue", no_outbox)
-    _instead(Engine, "_decide", remember)
-    _instead(engine, "_write", write_and_send)
+    _instead(Engine, "__init__", remember)
+    _instead(Batch, "write", write_and_send)
 
 
 def new_id_per_attempt() -> None:
@@ -147,8 +147,9 @@ def failed_commit_taken_for_done() -> None:
     async def commit(self: Engine, arrivals: list[Any]) -> None:
         with suppress(Exception):
             async with self._sessions() as session, session.begin():
-                batch = await self._decide(session, arrivals)
-                envelopes = await engine._write(session, batch)
+                batch = Batch(session, self._policy)
+                await batch.decide(arrivals)
+                envelopes = await batch.write()
         self._committed(batch, envelopes)
 
     _instead(Engine, "_commit", commit)

@@ -22,8 +22,9 @@ from starlette.types import Message
 
 from handlers.orders import order_requests
 from handlers.replies import participant_replies
+from saga.arrivals import Accepted, OrderRequest
 from saga.database import connect, sessions
-from saga.engine import Accepted, Engine, OrderRequest
+from saga.engine import Engine
 from saga.errors import RefusedError
 from saga.store import find_orders
 from saga.values import Decision, Event, Policy

@@ -145,6 +145,7 @@ def essence(saga: Saga, policy: Policy) -> Saga:
         saga,
         created_at=START,
         updated_at=START,
+        entered_at=START,
         completed_at=START if ended else None,
         due_at=saga.due_at and DUE,
         sent={c: min(saga.sent[c], policy.retry_attempts + 1) for c in COMMANDS if c in saga.sent and c in sendable},

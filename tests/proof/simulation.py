@@ -33,10 +33,11 @@ from pydantic_core import from_json
 
 from models.states import Command, OrderEvent, OrderStatus, Position
 from saga import decide as deciding
+from saga.arrivals import OrderRequest
 from saga.bus import Bus
 from saga.cells import Signal
 from saga.database import Sessions
-from saga.engine import Engine, OrderRequest
+from saga.engine import Engine
 from saga.outbox import DEAD_LETTER_EXCHANGE, Envelope
 from saga.relay import Relay
 from saga.store import Stored
@@ -435,11 +436,11 @@ def simulate(seed: int) -> Run:
 
     with ExitStack() as stack:
         for name, stand_in in {
-            "saga.engine.store": run.database,
+            "saga.batch.store": run.database,
             "saga.relay.store": run.database,
             "saga.timers.store": run.database,
-            "saga.engine.decide": run.decide,
-            "saga.engine.uuid4": new_id,
+            "saga.batch.decide": run.decide,
+            "saga.batch.uuid4": new_id,
             "saga.outbox.uuid4": new_id,
         }.items():
             stack.enter_context(patch(name, stand_in))

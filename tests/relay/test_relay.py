@@ -13,6 +13,7 @@ from saga import relay as relaying
 from saga.bus import DEAD_LETTER_QUEUE, UNROUTABLE, Bus
 from saga.outbox import DEAD_LETTER_EXCHANGE
 from saga.relay import Relay
+from saga.traceparent import of_message
 from tests.relay.conftest import Listener, Outbox, envelope, lease_over, running_relay
 from tests.waiting import until
 
@@ -32,7 +33,7 @@ async def test_a_message_leaves_with_all_that_the_contract_says(
     assert got.delivery_mode == 2
     assert got.timestamp == sent.created_at.replace(microsecond=0)
     assert got.headers == {
-        "traceparent": sent.traceparent,
+        "traceparent": of_message(sent.traceparent, sent.id),
         "ce-specversion": "1.0",
         "ce-id": str(sent.message_id),
         "ce-type": sent.routing_key,

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from saga import engine as engine_module
-from saga import store
+from saga import batch, store
 from saga.cells import Signal
 from saga.database import connect, statements
 from saga.decide import decide
@@ -145,7 +144,7 @@ async def test_one_deadline_that_cannot_be_carried_out_stops_no_other(
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch:
-            patch.setattr(engine_module, "decide", bad)
+            patch.setattr(batch, "decide", bad)
             assert await engine.fire_due(BATCH) == 4
             # it is the longest overdue, and is passed over
             assert await engine.fire_due(BATCH) == 0

@@ -1,0 +1,58 @@
+"""Where an event comes from: the message or the request that is being handled, for its span in the saga's trace."""
+
+import time
+from collections.abc import Mapping
+
+from aio_pika import IncomingMessage
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from saga.moves import ORIGIN, Origin
+from saga.spans import MESSAGING
+from saga.traceparent import HEADER, valid
+
+_HEADER = HEADER.encode()
+
+
+def handling_message(message: IncomingMessage, queue: str) -> None:
+    """What this task does from here on is done for this message."""
+
+    def describe() -> tuple[str, Mapping[str, str]]:
+        attributes = {
+            **MESSAGING,
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": f"{message.exchange}:{message.routing_key}:{queue}",
+            "messaging.rabbitmq.destination.routing_key": message.routing_key or "",
+        }
+        return f"process {message.routing_key}", attributes
+
+    came_from = valid(message.headers.get(HEADER))
+    ORIGIN.set(Origin(is_message=True, began=time.time_ns(), traceparent=came_from, describe=describe))
+
+
+class Requests:
+    """What a request brings to the engine is told with it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Note the request, and go on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        before = ORIGIN.set(_of_request(scope))
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            ORIGIN.reset(before)
+
+
+def _of_request(scope: Scope) -> Origin:
+    def describe() -> tuple[str, Mapping[str, str]]:
+        # known by the time that an endpoint has called the engine
+        route = scope["route"].path
+        return f"{scope['method']} {route}", {"http.request.method": scope["method"], "http.route": route}
+
+    header = next((value.decode("latin-1") for name, value in scope["headers"] if name == _HEADER), None)
+    return Origin(is_message=False, began=time.time_ns(), traceparent=valid(header), describe=describe)

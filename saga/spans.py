@@ -1,0 +1,179 @@
+"""The spans of a saga's trace: what a move, or a publication, looks like in it.
+
+A span is made when what it tells of is over, from what is stored: a saga may take hours and three workers. The root
+lasts from the saga's begin to its end; under it is a span for each step, with its attempts as events; under a step its
+commands' publishing, which the participant's own spans continue, and what was handled for it. Names are those of
+OpenTelemetry's conventions for messaging and HTTP. No attribute carries a name, an item, or anybody's own words.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from models.states import Command, EntryStatus, OrderStatus
+from saga.moves import COMPENSATIONS, Move, Origin
+from saga.outbox import DEAD_LETTER_EXCHANGE, Envelope
+from saga.traceparent import is_sampled, new_child, of_message, of_step, trace_id
+from saga.values import Entry, Outcome, Saga
+
+Attributes = Mapping[str, str | int | bool]
+Kind = Literal["internal", "server", "consumer", "producer"]
+_RIGHT_ENDS = (EntryStatus.COMPLETED, EntryStatus.RESOLVED, EntryStatus.CANCELLED)
+"""How a step ends without an error."""
+_STEPS = frozenset(Command)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One span. Times are nanoseconds since 1970; contexts are W3C trace contexts."""
+
+    name: str
+    context: str
+    parent: str | None
+    start: int
+    end: int
+    kind: Kind = "internal"
+    attributes: Attributes = field(default_factory=dict)
+    events: tuple[tuple[str, int, Attributes], ...] = ()
+    links: tuple[str, ...] = ()
+    error: str | None = None
+    """What went wrong, in a word or two of ours; None: nothing."""
+
+
+def of_move(move: Move, now: int) -> Iterator[Span]:
+    """What a committed move tells: what was handled, and the step and the saga that ended with it."""
+    if not is_sampled(move.traceparent):
+        return
+    step = of_step(move.traceparent, move.before) if move.before else move.traceparent
+    if move.origin:
+        yield _handling(move, move.origin, step, now)
+    elif move.before and move.before.due_at:
+        yield _timer(move, move.before.due_at, step, now)
+    if left := move.left:
+        yield _step(move, *left, step)
+    if move.ended:
+        yield _root(move)
+
+
+def of_publication(envelope: Envelope, now: int) -> Span:
+    """A message's way from the transaction that wrote it to the broker's confirmation, outages included."""
+    start = _nanoseconds(envelope.created_at)
+    attributes: dict[str, str | int] = {
+        **MESSAGING,
+        "messaging.operation.name": "publish",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": f"{envelope.exchange}:{envelope.routing_key}",
+        "messaging.rabbitmq.destination.routing_key": envelope.routing_key,
+        "messaging.message.id": str(envelope.message_id),
+        "messaging.message.conversation_id": str(envelope.saga_id),
+        "messaging.message.body.size": len(envelope.body),
+    }
+    if envelope.last_error:
+        attributes["saga.outbox.delayed_by"] = envelope.last_error.partition(":")[0]
+    return Span(
+        f"publish {envelope.routing_key}",
+        of_message(envelope.traceparent, envelope.id),
+        envelope.traceparent,
+        start,
+        max(start, now),
+        "producer",
+        attributes,
+        error="dead letter" if envelope.exchange == DEAD_LETTER_EXCHANGE else None,
+    )
+
+
+MESSAGING = {"messaging.system": "rabbitmq"}
+
+
+def _handling(move: Move, origin: Origin, step: str, now: int) -> Span:
+    """What brought the event here, from its arrival to the commit.
+
+    It stands under the participant's span where it names one, as it does by continuing the trace. A trace of somebody
+    else's is linked.
+    """
+    name, attributes = origin.describe()
+    came_from = origin.traceparent
+    ours = came_from is not None and trace_id(came_from) == trace_id(move.traceparent)
+    return Span(
+        name,
+        new_child(move.traceparent),
+        came_from if ours else step,
+        min(origin.began, now),
+        now,
+        "consumer" if origin.is_message else "server",
+        {**attributes, **_identity(move.after), "saga.signal": move.signal, "saga.outcome": move.outcome},
+        links=() if ours or came_from is None else (came_from,),
+        error="conflict" if move.outcome is Outcome.CONFLICT else None,
+    )
+
+
+def _timer(move: Move, due_at: datetime, step: str, now: int) -> Span:
+    """A deadline, from when it came to the commit of what it brought."""
+    start = _nanoseconds(due_at)
+    attributes = {**_identity(move.after), "saga.signal": move.signal, "saga.outcome": move.outcome}
+    return Span(f"timer {move.signal}", new_child(move.traceparent), step, min(start, now), now, attributes=attributes)
+
+
+def _step(move: Move, saga: Saga, command: Command, context: str) -> Span:
+    """A step, from its first command to what ended it."""
+    start = _nanoseconds(saga.entered_at)
+    entries = [one for one in move.after.history if one["step"] == command and _time(one) >= start]
+    outcome = move.outcome_of_step
+    return Span(
+        command,
+        context,
+        move.traceparent,
+        start,
+        max(start, _nanoseconds(move.after.updated_at)),
+        attributes={
+            **_identity(saga),
+            "saga.step": command,
+            "saga.step.outcome": outcome,
+            "saga.step.attempts": saga.attempt,
+            "saga.compensation": command in COMPENSATIONS,
+        },
+        events=(("Sent", start, {"attempt": 1}), *map(_event, entries)),
+        error=None if outcome in _RIGHT_ENDS else outcome,
+    )
+
+
+def _root(move: Move) -> Span:
+    """The saga, from its begin to its end."""
+    saga = move.after
+    attributes: dict[str, str | int | bool] = {
+        **_identity(saga),
+        "saga.status": saga.position.status,
+        "saga.compensated": any(entry["step"] in COMPENSATIONS for entry in saga.history),
+        "saga.cancel_requested": saga.cancel_requested,
+    }
+    if saga.failed_step:
+        attributes["saga.failed_step"] = saga.failed_step
+    return Span(
+        "order saga",
+        move.traceparent,
+        None,
+        start := _nanoseconds(saga.created_at),
+        max(start, _nanoseconds(saga.completed_at or saga.updated_at)),
+        attributes=attributes,
+        events=tuple(_event(entry) for entry in saga.history if entry["step"] not in _STEPS),
+        error=None if saga.position.order_status is OrderStatus.CONFIRMED else saga.position.status,
+    )
+
+
+def _identity(saga: Saga) -> dict[str, str]:
+    return {"order.id": str(saga.order_id), "saga.id": str(saga.id)}
+
+
+def _event(entry: Entry) -> tuple[str, int, Attributes]:
+    """An entry of the history, without its words."""
+    more = {"count": entry["count"]} if "count" in entry else {}
+    return entry["status"], _time(entry), {"signal": entry["event"], "attempt": entry["attempt"], **more}
+
+
+def _time(entry: Entry) -> int:
+    return _nanoseconds(datetime.fromisoformat(entry["timestamp"]))
+
+
+def _nanoseconds(instant: datetime) -> int:
+    return round(instant.timestamp() * 1_000_000) * 1000
