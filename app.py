@@ -10,8 +10,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from faststream.asgi import AsgiFastStream
+from prometheus_client import CollectorRegistry
 
 from handlers.contract import Contract, declare_publishers
+from handlers.counting import counting
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
 from handlers.ending import Endable
@@ -28,6 +30,7 @@ from saga.consuming import Consumers
 from saga.database import connect, sessions, statements
 from saga.engine import Engine
 from saga.errors import ConfigurationError
+from saga.exposition import Exposition
 from saga.readiness import unready
 from saga.relay import Relay
 from saga.starting import prepare
@@ -73,12 +76,13 @@ def compose(settings: Settings) -> Service:
 
     timers = Timers(statements(database), engine, settings.policy.reask)
 
+    framework = CollectorRegistry()
     consumers = Consumers(
         settings.amqp_dsn,
         specification_url="amqp://localhost:5672",
         apply_types=False,
         logger=None,
-        middlewares=[settlement(bus)],
+        middlewares=[settlement(bus), counting(framework)],
     )
     order_requests(consumers, engine)
     participant_replies(consumers, engine)
@@ -123,6 +127,7 @@ def compose(settings: Settings) -> Service:
         unready=lambda: unready(reading, engine, bus, consumers),
         asyncapi=lambda: contract.to_specification().to_jsonable(),
         watch=watch,
+        metrics=Exposition(statements(reading), framework, settings.policy.saga_timeout).text,
         more=[
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(sessions(reading), bus, settings.policy),

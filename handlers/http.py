@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,6 +43,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     unready: Callable[[], Awaitable[list[str]]],
     asyncapi: Callable[[], dict[str, Any]],
     watch: Watch,
+    metrics: Callable[[], Awaitable[bytes]],
     more: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """The HTTP API as an ASGI application. It opens and starts nothing, and has no lifespan of its own.
@@ -53,6 +54,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         policy: how long sagas wait, for telling so.
         unready: names what is not ready.
         asyncapi: the contract of the bus.
+        metrics: in Prometheus' text format.
         watch: whom clients wait with; close it first when the service stops.
         more: the operators' part, which needs other things than these.
     """
@@ -71,14 +73,16 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     app.include_router(order_routes(engine, sessions, policy, watch))
     for router in more:
         app.include_router(router)
-    app.include_router(_health_routes(unready))
+    app.include_router(_health_routes(unready, metrics))
     app.include_router(contract_routes(asyncapi))
     write_openapi = app.openapi
     app.openapi = lambda: as_problem_json(write_openapi())  # type: ignore[method-assign]
     return app
 
 
-def _health_routes(unready: Callable[[], Awaitable[list[str]]]) -> APIRouter:
+def _health_routes(
+    unready: Callable[[], Awaitable[list[str]]], exposition: Callable[[], Awaitable[bytes]]
+) -> APIRouter:
     router = APIRouter(tags=["operation"])
 
     @router.get("/health/live")
@@ -101,8 +105,8 @@ def _health_routes(unready: Callable[[], Awaitable[list[str]]]) -> APIRouter:
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
-        """Prometheus metrics of this process."""
-        return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        """Prometheus metrics: of this service with all its workers, and of what all its instances have in common."""
+        return Response(await exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return router
 

@@ -96,6 +96,8 @@ class Consumers(RabbitBroker):
         await self._begin()
         trouble = Trouble(log)
         while True:
+            for one in self._ours:
+                metrics.QUEUE_CONSUMERS.labels(one.queue.name).set(one.queue.name not in self.gone)
             await asyncio.sleep(LOOK_EVERY)
             try:
                 await self._look()

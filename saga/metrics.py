@@ -1,10 +1,24 @@
-"""What is counted. Counters and histograms are this process's own; what all instances share is read from the database.
+"""What is counted, in this process: all that the instances have in common is read from the database instead.
 
-With several workers in one service the values of all of them are in files beside each other, and each can tell the sum
-(`saga.multiprocess` says where).
+With `--workers N` any of the workers answers a scrape, and it has to tell of all. So each keeps its values in a file,
+beside those of the others (prometheus_client's multi-process mode), and whoever is asked adds them up.
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from models.states import TERMINAL, Command, IncidentKind
+from saga.workers import common_folder, is_alive, is_worker
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_SHARED = is_worker() or _FOLDER in os.environ
+if _SHARED:
+    # decided before the first metric is made: each asks for its kind of value then
+    os.environ.setdefault(_FOLDER, str(common_folder()))
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 86400)
 """From a step that is answered at once to a saga that waited for a person."""
@@ -50,3 +64,22 @@ QUEUE_CONSUMERS = Gauge(
     ["queue"],
     multiprocess_mode="livesum",
 )
+
+for _counter, _words in ((FINISHED, TERMINAL), (INCIDENTS, IncidentKind), (TIMEOUTS, Command), (RETRIES, Command)):
+    for _word in sorted(_words):
+        # from nothing to one is no increase: the first of each would not be seen
+        _counter.labels(_word)
+
+
+def of_all_workers() -> CollectorRegistry | None:
+    """The sums over all workers of this service; None where there is only this one, with nothing to add."""
+    if not _SHARED:
+        return None
+    folder = Path(os.environ[_FOLDER])
+    for file in folder.glob("gauge_live*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not is_alive(pid):
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    return registry

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
 from handlers.http import http_app
@@ -21,6 +22,7 @@ from saga import store
 from saga.cells import Signal
 from saga.database import Sessions, connect, sessions
 from saga.engine import Engine
+from saga.exposition import Exposition
 from saga.values import Decision, Event, Policy, when_due
 from tests.waiting import until
 
@@ -118,8 +120,9 @@ async def serving(
     async def unready() -> list[str]:
         return missing
 
+    metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
     more = [operating_routes(engine, pool, policy)]
-    app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch, more=more)
+    app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch, metrics=metrics, more=more)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
         yield Service(client, app, engine, pool, watch, missing)

@@ -25,7 +25,8 @@ FROM generate_series(1, :many) AS n
 # of a thousand, five have not ended, five failed, and two more are incidents
 _MANY_SAGAS = """
 INSERT INTO order_sagas (id, order_id, status, current_step, open_command, history, created_at, completed_at,
-                         updated_at, entered_at, table_version, sent, timer, due_at, incident, cancel_requested, traceparent)
+                         updated_at, entered_at, table_version, sent, timer, due_at, incident, cancel_requested,
+                         traceparent)
 SELECT md5('s' || n)::uuid, md5('o' || n)::uuid, status, step, command, '[]', at, CASE WHEN command IS NULL THEN at END,
        at, at, 1, '{}', CASE WHEN command IS NOT NULL THEN 'reply' END, CASE WHEN command IS NOT NULL THEN at END,
        CASE WHEN n % 500 = 3 THEN '{"kind": "contradiction"}'::jsonb END, false, ''

@@ -126,8 +126,9 @@ async def insert(schema: AsyncEngine, order: dict[str, Any], saga: dict[str, Any
         )
         await connection.execute(
             text(
-                "INSERT INTO order_sagas (id, order_id, created_at, updated_at, entered_at, table_version, cancel_requested,"
-                f" traceparent, {saga_columns}) VALUES (:saga, :order, now(), now(), now(), 1, false, '', {saga_values})"
+                "INSERT INTO order_sagas (id, order_id, created_at, updated_at, entered_at, table_version,"
+                f" cancel_requested, traceparent, {saga_columns})"
+                f" VALUES (:saga, :order, now(), now(), now(), 1, false, '', {saga_values})"
             ),
             ids,
         )
