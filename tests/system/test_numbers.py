@@ -1,11 +1,15 @@
 """What `/metrics` says after thirty sagas is what happened, to the last one, whichever of two workers is asked."""
 
 import asyncio
+import os
+import re
+import signal
 from collections import Counter
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+import httpx2
 import pytest
 
 from local.participant import Handled
@@ -129,10 +133,11 @@ async def test_the_numbers_of_thirty_sagas_are_those_of_the_metrics(system: Syst
 
     heard = Counter(message.routing_key for message in system.ear.heard if message.app_id == "order-service")
     assert told["published_total"] == heard
-    await durations_are_those_of_the_rows(told, sagas)
+    durations_are_those_of_the_rows(told, sagas)
+    await nothing_is_forgotten_with_a_worker(system, told)
 
 
-async def durations_are_those_of_the_rows(told: dict[str, dict[str, float]], sagas: dict[str, Any]) -> None:
+def durations_are_those_of_the_rows(told: dict[str, dict[str, float]], sagas: dict[str, Any]) -> None:
     lived: Counter[str] = Counter()
     steps: Counter[str] = Counter()
     for saga in sagas.values():
@@ -147,3 +152,20 @@ async def durations_are_those_of_the_rows(told: dict[str, dict[str, float]], sag
     for step, lasted in steps.items():
         assert told["step_duration_seconds_sum"][step] == pytest.approx(lasted)
     assert told["step_duration_seconds_sum"]["ReserveInventory"] > 3 * TIMEOUT
+
+
+async def nothing_is_forgotten_with_a_worker(system: System, told: dict[str, dict[str, float]]) -> None:
+    async def consumed_by(workers: int) -> bool:
+        try:
+            return set((await scrape(system))["queue_consumers"].values()) == {workers}
+        except httpx2.TransportError:
+            # it was the dead one that was asked
+            return False
+
+    worker = {int(pid) for pid in re.findall(r'pid="(\d+)"', (await system.client.get("/metrics")).text)}.pop()
+    os.kill(worker, signal.SIGKILL)
+    await until(lambda: consumed_by(1), 20)
+    await until(lambda: consumed_by(2), 40)
+    again = await scrape(system)
+    for name in ("sagas_started_total", "sagas_finished_total", "steps_total", "saga_duration_seconds_count"):
+        assert again[name] == told[name]
