@@ -24,6 +24,7 @@ from handlers.replies import participant_replies
 from handlers.subscribing import settlement
 from handlers.watching import Watch
 from saga import failpoints
+from saga.activity import Recorder
 from saga.amqp_reading import read_whatever_comes
 from saga.bus import Bus
 from saga.consuming import Consumers
@@ -65,7 +66,7 @@ def compose(settings: Settings) -> Service:
     """Make the service. Nothing is connected, opened or started before it runs."""
     failpoints.arm(settings.test_failpoint)
     read_whatever_comes()
-    database = connect(settings.database_dsn, connections=3, name="order-service")
+    database = connect(settings.database_dsn, connections=4, name="order-service")
     # a deletion that a power cut undoes is a message published twice, which the contract allows: not worth a wait
     outbox = connect(settings.database_dsn, connections=1, name="order-service relay", synchronous_commit="off")
     # queries have connections of their own, so that readers never keep the sagas waiting
@@ -77,6 +78,8 @@ def compose(settings: Settings) -> Service:
     timers = Timers(statements(database), engine, settings.policy.reask)
 
     framework = CollectorRegistry()
+    recorder = Recorder(statements(database))
+
     consumers = Consumers(
         settings.amqp_dsn,
         specification_url="amqp://localhost:5672",
@@ -108,6 +111,7 @@ def compose(settings: Settings) -> Service:
             stack.push_async_callback(relay.finish)
             await stack.enter_async_context(supervised("engine", advance))
             await stack.enter_async_context(supervised("timers", timers.run))
+            await stack.enter_async_context(supervised("activity", recorder.run))
             await stack.enter_async_context(supervised("consumers", consumers.run))
             stack.enter_context(upon_stop_signal(let_go_of_clients))
             yield

@@ -208,3 +208,18 @@ class DeadLetter(SQLModel, table=True):
     discarded_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
     discard_reason: str | None = Field(default=None, sa_column=Column(Text))
     closed_by: str | None = Field(default=None, sa_column=Column(Text))
+
+
+class Activity(SQLModel, table=True):
+    """What one worker committed within ten seconds: for charts, and gone after an hour."""
+
+    __tablename__ = "activity"
+
+    begin: datetime = Field(sa_column=Column(_INSTANT, primary_key=True))
+    worker: UUID = Field(primary_key=True)
+    started: int
+    completed: int
+    failed: int
+    compensated: int
+    seconds: float
+    slowest: float

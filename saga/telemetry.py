@@ -8,6 +8,7 @@ import structlog
 
 from models.states import EntryStatus
 from saga import metrics, spans
+from saga.activity import ACTIVITY
 from saga.moves import Move
 from saga.outbox import Envelope
 from saga.traceparent import is_sampled, trace_id
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 def committed(moves: Sequence[Move], batch: int) -> None:
     """A transaction was committed: these moves, in their order, from so many arrivals."""
     metrics.BATCH.observe(batch)
+    ACTIVITY.add(moves)
     now = time.time_ns()
     for move in moves:
         _count(move)
