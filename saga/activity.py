@@ -50,6 +50,11 @@ class Activity:
         """All that ended, however."""
         return self.completed + self.failed + self.compensated
 
+    @property
+    def mean(self) -> float | None:
+        """How long those took that ended, on average; None where none did."""
+        return self.seconds / self.ended if self.ended else None
+
     def add(self, moves: Iterable[Move]) -> None:
         """Count these."""
         for move in moves:

@@ -13,9 +13,11 @@ from sqlalchemy import ColumnElement, Interval, Select, Table, bindparam, func, 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
+from models.states import IncidentKind
 from models.tables import DeadLetter, OrderSaga, Outbox
 from saga.bus import UNROUTABLE
 
+_PARKED = frozenset(IncidentKind) - {IncidentKind.LATE_PAYMENT, IncidentKind.CONTRADICTION}
 MOST = 100_000
 """As far as anything is counted."""
 
@@ -44,6 +46,11 @@ class Overview:
     """Messages that no queue takes, by routing key."""
     dead_letters: Mapping[str, int]
     """Open ones, by reason."""
+
+    @property
+    def parked(self) -> int:
+        """Sagas whose open command nobody answered, as often as it was sent."""
+        return sum(count for kind, count in self.incidents.items() if kind in _PARKED)
 
 
 def _some(*columns: ColumnElement[Any], where: ColumnElement[bool] | None = None) -> Any:

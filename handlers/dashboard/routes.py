@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from handlers.dashboard.assets import asset_routes
+from handlers.dashboard.overview import overview_routes
 from handlers.dashboard.saga_list import saga_list_routes
 from saga.database import Sessions
 from saga.values import Policy
@@ -17,5 +18,6 @@ def dashboard_routes(sessions: Sessions, policy: Policy) -> APIRouter:
     """
     router = APIRouter()
     router.include_router(asset_routes())
+    router.include_router(overview_routes(sessions, policy))
     router.include_router(saga_list_routes(sessions, policy))
     return router

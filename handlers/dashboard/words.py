@@ -31,6 +31,11 @@ def moment(instant: datetime | str) -> str:
     return f"{text[:10]} {text[11:23]}"
 
 
+def clock(instant: datetime) -> str:
+    """The minute of the day."""
+    return f"{instant:%H:%M}"
+
+
 def machine(instant: datetime | str) -> str:
     """A time for the attribute `datetime`."""
     return instant if isinstance(instant, str) else instant_text(instant)
@@ -57,6 +62,7 @@ def typed(text: str) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
     "moment": moment,
+    "clock": clock,
     "machine": machine,
     "typed": typed,
 }
