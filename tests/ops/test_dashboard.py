@@ -80,7 +80,9 @@ def test_panels_lie_beside_each_other_and_have_numbers_of_their_own() -> None:
 
 
 def test_every_metric_of_the_service_is_shown() -> None:
-    shown = set[str]().union(*(metrics_of(expression) for panel in PANELS for expression in panel.asks.values()))
+    asked = {metric for panel in PANELS for expression in panel.asks.values() for metric in metrics_of(expression)}
+    # what a rule has recorded is shown too
+    shown = asked.union(*(metrics_of(ASKED[metric]) for metric in asked if ":" in metric))
     ours = {name for name in exposed() if name.startswith("order_service_")}
     assert {_without_ending(name) for name in shown} >= {_without_ending(name) for name in ours}
 
