@@ -17,6 +17,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NoOpTracer, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+COLLECTOR_SECONDS = 2.0
+"""How long a batch may take: a collector that does not answer keeps nobody from stopping."""
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
 
 
@@ -28,7 +30,7 @@ def tracer(name: str) -> Iterator[Tracer]:
         return
     resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME") or name})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=COLLECTOR_SECONDS)))
     try:
         yield provider.get_tracer(name)
     finally:

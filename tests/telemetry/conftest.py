@@ -19,6 +19,7 @@ from local import billing, inventory
 from local.broker import RabbitMQ
 from local.participant import Participant
 from local.stand_in import ledger_path
+from local.tracing import COLLECTOR_SECONDS
 from tests.collector import Collector
 from tests.databases import Databases
 from tests.service import Service
@@ -170,6 +171,6 @@ async def _listening(bus: str) -> AsyncIterator[Ear]:
 def _provider(name: str, collector: Collector) -> TracerProvider:
     """What `local.tracing` does by the environment, which here is the test's own."""
     provider = TracerProvider(resource=Resource({SERVICE_NAME: name}), shutdown_on_exit=False)
-    exporter = OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces")
+    exporter = OTLPSpanExporter(endpoint=f"{collector.url}/v1/traces", timeout=COLLECTOR_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=int(AT_ONCE)))
     return provider

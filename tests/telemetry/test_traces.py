@@ -12,7 +12,8 @@ from local.rule import Behaviour
 from tests.collector import Collector, Seen
 from tests.system.conftest import order_body
 from tests.telemetry.conftest import HOURS, World, somebodys, told_to
-from tests.telemetry.trees import Tree, in_order
+from tests.telemetry.shapes import HAPPY, answered, saga, shaped, step, unanswered
+from tests.telemetry.trees import Tree
 from tests.telemetry.words import strange_words
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -20,13 +21,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CANARY = "Quetzalcoatl"
 """What clients, participants and operators say in these tests, wherever they may say something."""
 MUTE, NORMAL = Behaviour(mode="mute"), Behaviour()
-REPLIES = {
-    "ValidateInventory": ("inventory", "InventoryValidated"),
-    "ReserveInventory": ("inventory", "InventoryReserved"),
-    "ReleaseInventory": ("inventory", "InventoryReleased"),
-    "ProcessPayment": ("billing", "PaymentProcessed"),
-    "RefundPayment": ("billing", "PaymentRefunded"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -41,34 +35,6 @@ def body(**more: Any) -> dict[str, Any]:
     return order
 
 
-def unanswered(command: str) -> Any:
-    """A command's way to a participant that says nothing."""
-    participant, _ = REPLIES[command]
-    return (f"publish domain.order.{command}", [f"{participant}: process domain.order.{command}"])
-
-
-def answered(command: str, reply: str | None = None) -> Any:
-    """A command's way to its participant, and the answer's way back."""
-    participant, success = REPLIES[command]
-    key = f"domain.{participant}.{reply or success}"
-    answering = (f"{participant}: publish {key}", [f"process {key}"])
-    return (f"publish domain.order.{command}", [(f"{participant}: process domain.order.{command}", [answering])])
-
-
-def step(command: str, *under: Any) -> Any:
-    return (command, list(under) or [answered(command)])
-
-
-def saga(*under: Any, by: str = "POST /api/orders", end: str | None = "OrderCompleted") -> Any:
-    """The whole tree."""
-    told = [f"publish domain.order.{event}" for event in ("OrderCreated", end)]
-    return in_order([("order saga", [by, *told, *under])])
-
-
-def shaped(expected: Any) -> Any:
-    return lambda tree: tree.shape() == expected
-
-
 def said(span: Seen) -> list[tuple[str, int | None]]:
     """What a step went through: events with their attempts."""
     return [(event.name, event.attributes.get("saga.attempt")) for event in span.events]
@@ -76,9 +42,6 @@ def said(span: Seen) -> list[tuple[str, int | None]]:
 
 def instant(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1_000_000) * 1000
-
-
-HAPPY = saga(step("ValidateInventory"), step("ReserveInventory"), step("ProcessPayment"))
 
 
 async def test_the_happy_path(world: World) -> None:
