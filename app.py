@@ -106,7 +106,7 @@ def compose(settings: Settings) -> Service:
             stack.push_async_callback(reading.dispose)
             stack.push_async_callback(bus.close)
             if settings.tracing:
-                await stack.enter_async_context(TRACER.exporting())
+                await stack.enter_async_context(TRACER.exporting(settings.traced_share))
             await stack.enter_async_context(supervised("relay", relay.run))
             stack.push_async_callback(relay.finish)
             await stack.enter_async_context(supervised("engine", advance))

@@ -131,9 +131,11 @@ class Relay:
             except Exception as error:
                 if not classify(error).transient:
                     raise
+                # told when they are published again, and so once
                 log.warning("published, but the rows stay and will be published again: %s", error)
+            else:
+                telemetry.published(published)
             reach("relay.removed")
-            telemetry.published(published)
             telemetry.not_published(failed)
             for envelope in published:
                 if trouble := self._troubles.pop(envelope.routing_key, None):

@@ -40,6 +40,8 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
     ({"RABBITMQ_URL": "amqp://h:port/"}, "RABBITMQ_URL: must begin with amqp"),
     ({"RABBITMQ_URL": "amqp://"}, "RABBITMQ_URL: must begin with amqp"),
     ({"DATABASE_URL": None, "DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE: /nowhere cannot be read"),
+    ({"OTEL_TRACES_SAMPLER": "sometimes"}, "OTEL_TRACES_SAMPLER: must be one of always_on, always_off, traceidratio"),
+    ({"OTEL_BSP_SCHEDULE_DELAY": "soon"}, "OTEL_BSP_SCHEDULE_DELAY: Input should be a valid integer"),
 ]
 
 
