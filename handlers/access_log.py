@@ -6,10 +6,10 @@ their address. Of what stands in a path only an order's id is told, if it is one
 
 import time
 
-import structlog
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.types import Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from saga.logs import get_logger
 from saga.telling import Words
@@ -43,11 +43,10 @@ class AccessLog:
         try:
             await self._app(scope, receive, sending)
         finally:
-            # the router has written into the scope what it found; the server says the same of an error that passes here
-            structlog.contextvars.bind_contextvars(
-                method=scope["method"],
-                route=self._routes.get(scope.get("endpoint")),
-                order_id=scope.get("path_params", {}).get("order_id"),
-            )
-            say = log.debug if self._routes.get(scope.get("endpoint")) in _PROBES else log.info
+            # the router has written into the scope what it found
+            route = self._routes.get(scope.get("endpoint"))
+            order_id = scope.get("path_params", {}).get("order_id")
+            # an error that passes here is told by the server, in a line of its own
+            bind_contextvars(method=scope["method"], route=route, order_id=order_id)
+            say = log.debug if route in _PROBES else log.info
             say("request", http_status=status, seconds=round(time.perf_counter() - began, 6))

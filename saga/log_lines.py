@@ -11,14 +11,22 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
+from uuid import UUID
 
 import structlog
 from pydantic_core import to_json
 
-from saga.telling import WITHHELD, Words, allowed, tell, trace
+from saga.telling import WITHHELD, allowed, tell, trace
 
-_OMITTED = Words("…")
-"""Stands in a foreign text for what is withheld."""
+
+class _Omitted:
+    """Stands in a foreign text for what is withheld, however it is to be written."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+_OMITTED = _Omitted()
 _CALLERS = 4
 """How far up from where a line is written its text is looked for."""
 _SHORTEST_BEGINNING = 8
@@ -45,11 +53,14 @@ class Readable(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._render = structlog.dev.ConsoleRenderer(pad_event_to=0)
+        self._render = structlog.dev.ConsoleRenderer(
+            pad_event_to=0, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+        )
 
     def format(self, record: logging.LogRecord) -> str:
         """The record, as far as it may be told, with exceptions on lines of their own."""
         line = _line(record)
+        line |= {name: str(value) for name, value in line.items() if isinstance(value, UUID)}
         line["timestamp"] = f"{line['timestamp'].isoformat(timespec='milliseconds')[:-6]}Z"
         if "exception" in line:
             line["exception"] = "\n".join(_text_of(line["exception"]))

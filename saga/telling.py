@@ -54,7 +54,10 @@ _REASONS_OF_DEAD_LETTERS = frozenset({"rejected", "expired", "maxlen", "delivery
 
 
 def _id(value: object) -> object:
-    return value if type(value) is UUID or (isinstance(value, str) and _ID.fullmatch(value)) else WITHHELD
+    if isinstance(value, UUID):
+        # Python's own is quickest written as it is, asyncpg's as text
+        return value if type(value) is UUID else str(value)
+    return value if isinstance(value, str) and _ID.fullmatch(value) else WITHHELD
 
 
 def _number(value: object) -> object:
