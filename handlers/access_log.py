@@ -4,6 +4,7 @@ Never the path or its query, which clients type: a customer's id stands there, o
 their address. Of what stands in a path only an order's id is told, if it is one.
 """
 
+import logging
 import time
 
 from fastapi import FastAPI
@@ -48,5 +49,5 @@ class AccessLog:
             order_id = scope.get("path_params", {}).get("order_id")
             # an error that passes here is told by the server, in a line of its own
             bind_contextvars(method=scope["method"], route=route, order_id=order_id)
-            say = log.debug if route in _PROBES else log.info
-            say("request", http_status=status, seconds=round(time.perf_counter() - began, 6))
+            level = logging.DEBUG if route in _PROBES else logging.INFO
+            log.log(level, "request", http_status=status, seconds=round(time.perf_counter() - began, 6))

@@ -13,8 +13,9 @@ from types import FrameType
 from typing import Any
 from uuid import UUID
 
-import structlog
 from pydantic_core import to_json
+from structlog.contextvars import get_contextvars
+from structlog.dev import ConsoleRenderer, plain_traceback
 
 from saga.telling import WITHHELD, allowed, tell, trace
 
@@ -40,6 +41,12 @@ _OF_C = (
 """What asyncio says from where there is no Python source to look it up in."""
 
 
+class Ours(logging.LogRecord):
+    """A line of ours: its event is a literal, and what it knows has names."""
+
+    known: Mapping[str, object]
+
+
 class OneObject(logging.Formatter):
     """One line is one JSON object: `timestamp`, `level`, `logger`, `event`, then what is known."""
 
@@ -53,9 +60,7 @@ class Readable(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._render = structlog.dev.ConsoleRenderer(
-            pad_event_to=0, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
-        )
+        self._render = ConsoleRenderer(pad_event_to=0, sort_keys=False, exception_formatter=plain_traceback)
 
     def format(self, record: logging.LogRecord) -> str:
         """The record, as far as it may be told, with exceptions on lines of their own."""
@@ -68,13 +73,12 @@ class Readable(logging.Formatter):
 
 
 def _line(record: logging.LogRecord) -> dict[str, Any]:
-    ours: Mapping[str, object] | None = getattr(record, "known", None)
     line = {
         "timestamp": datetime.fromtimestamp(record.created, UTC),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "event": record.msg if ours is not None else _foreign_words(record),
-        **allowed(structlog.contextvars.get_contextvars() if ours is None else ours),
+        "event": record.msg if isinstance(record, Ours) else _foreign_words(record),
+        **allowed(record.known if isinstance(record, Ours) else get_contextvars()),
     }
     error = record.exc_info[1] if record.exc_info else record.msg
     if isinstance(error, BaseException):

@@ -17,8 +17,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
-from saga.log_lines import OneObject, Readable
-from saga.telling import Words
+from saga.log_lines import OneObject, Ours, Readable
+from saga.telling import Words, place
 
 _SPOKEN_FOR = {"alembic": logging.WARNING, "aiormq": logging.CRITICAL, "aio_pika": logging.CRITICAL}
 """What these say at every attempt is said by the service, when it matters."""
@@ -49,7 +49,7 @@ class _Source:
             exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
         elif exc_info:
             exc_info = sys.exc_info()
-        record = logging.LogRecord(self._logger.name, level, "", 0, event, None, exc_info)
+        record = Ours(self._logger.name, level, "", 0, event, None, exc_info)
         record.known = known
         self._logger.handle(record)
 
@@ -79,7 +79,7 @@ def configure(stream: TextIO = sys.stderr) -> None:
     # what cannot be written would be printed instead, with all its values
     logging.raiseExceptions = False
     warnings.showwarning = lambda _, category, file, line, *__: log.warning(
-        "a warning", error=Words(f"{category.__name__} at {file}:{line}")
+        "a warning", error=Words(f"{category.__name__} at {place(file, line)}")
     )
     sys.excepthook = lambda _, error, __: log.critical("this process ends", exc_info=error)
     sys.unraisablehook = lambda told: log.error("an error that nobody can handle", exc_info=told.exc_value)

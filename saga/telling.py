@@ -10,9 +10,10 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
+from enum import StrEnum
 from functools import cache
 from http import HTTPMethod
+from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 from uuid import UUID
@@ -66,7 +67,7 @@ def _number(value: object) -> object:
 
 
 def _word(value: object) -> object:
-    if isinstance(value, Enum):
+    if isinstance(value, StrEnum):
         # the plain string: pydantic is ten times as fast with it
         return value._value_
     return value if type(value) is Words else _one_of(_VOCABULARY)(value)
@@ -147,14 +148,18 @@ def _chain(error: BaseException | None, seen: set[int]) -> Iterator[BaseExceptio
 
 def _frames(error: BaseException) -> Iterator[str]:
     for frame, line in walk_tb(error.__traceback__):
-        yield f"{_file(frame.f_code.co_filename)}:{line} {frame.f_code.co_qualname}"
+        yield f"{place(frame.f_code.co_filename, line)} {frame.f_code.co_qualname}"
+
+
+def place(path: str, line: int) -> Words:
+    """A line of a file, which is named as it is imported: where it is installed is of no use to the reader."""
+    return Words(f"{_file(path)}:{line}")
 
 
 @cache
 def _file(path: str) -> str:
-    """A file's path as it is imported: where it is installed is of no use to the reader."""
-    roots = [root for root in sys.path if root and path.startswith(f"{root}/")]
-    return path.removeprefix(f"{max(roots, key=len, default='')}/")
+    roots = (f"{Path(root).absolute()}/" for root in sys.path)
+    return path.removeprefix(max((root for root in roots if path.startswith(root)), key=len, default=""))
 
 
 def _code_of_system(error: BaseException) -> str:

@@ -35,6 +35,7 @@ BREAK = """
     CREATE TRIGGER data BEFORE INSERT ON dead_letters FOR EACH ROW EXECUTE FUNCTION break('break-letter', '22023');
 """
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> $1"
+SPOIL = "UPDATE orders SET items = jsonb_set(items, '{0,productId}', to_jsonb($1::text)) WHERE id = $2"
 SOON = {"SAGA_STEP_TIMEOUT_SECONDS": "0.3", "SAGA_RETRY_DELAY_SECONDS": "0.1", "SAGA_REASK_SECONDS": "1"}
 CREATE = "domain.order.CreateOrder"
 
@@ -128,7 +129,7 @@ async def letters(crowd: Crowd) -> None:
 
 
 async def failures(crowd: Crowd) -> None:
-    """Mistakes of ours, rows that PostgreSQL refuses, a deadline that cannot be carried out, a database that is away."""
+    """Mistakes of ours, rows that PostgreSQL refuses, a deadline that cannot be met, a database that is away."""
     for breaks, status in (("break-mistake", 500), ("break-data", 422)):
         assert (await crowd.ask("POST", "/api/orders", breaks, crowd.order(breaks, breaks))).status_code == status
     await crowd.hears("Exception in ASGI application", method="POST", route="/api/orders")
@@ -140,6 +141,9 @@ async def failures(crowd: Crowd) -> None:
     await crowd.hears("a message cannot be handled", reason="refused_by_database")
     stuck = await crowd.ask("POST", "/api/orders", "stuck", crowd.order("stuck", "break-deadline"))
     await crowd.hears("a deadline cannot be carried out; leaving it alone", order_id=stuck.json()["id"])
+    spoilt = (await crowd.ask("POST", "/api/orders", "spoilt", crowd.order("spoilt"))).json()["id"]
+    await crowd.database.execute(SPOIL, crowd.word("stored productId"), spoilt)
+    await crowd.hears("a deadline cannot be carried out; leaving it alone", order_id=spoilt, error="ValidationError")
     await crowd.database.execute("DROP TRIGGER mistake ON orders")
     await crowd.database.execute(CUT, crowd.database.get_server_pid())
     await crowd.ask("POST", "/api/orders", "outage", crowd.order("outage"))
@@ -162,4 +166,4 @@ async def test_no_canary_comes_out(crowd: Crowd) -> None:
     always = {"timestamp", "level", "logger", "event"}
     assert [line for line in lines if not always <= line.keys() <= always | KNOWN.keys() | {"exception"}] == []
     # those who know the values have spoken
-    assert {"aiormq.connection", "aio_pika.exchange", "sqlalchemy.engine.Engine"} <= {line["logger"] for line in lines}
+    assert {"aiormq.connection", "sqlalchemy.engine.Engine", "uvicorn.error"} <= {line["logger"] for line in lines}
