@@ -12,6 +12,7 @@ from typing import Any
 from faststream.asgi import AsgiFastStream
 from prometheus_client import CollectorRegistry
 
+from handlers.access_log import AccessLog
 from handlers.contract import Contract, declare_publishers
 from handlers.counting import counting
 from handlers.dead_letter_routes import dead_letter_routes
@@ -32,6 +33,7 @@ from saga.database import connect, sessions, statements
 from saga.engine import Engine
 from saga.errors import ConfigurationError
 from saga.exposition import Exposition
+from saga.logs import configure, get_logger
 from saga.readiness import unready
 from saga.relay import Relay
 from saga.starting import prepare
@@ -39,6 +41,8 @@ from saga.supervise import supervised, upon_stop_signal
 from saga.timers import Timers
 from saga.tracing import TRACER
 from settings import Settings, load
+
+log = get_logger(__name__)
 
 
 class Service(AsgiFastStream):
@@ -56,10 +60,16 @@ class Service(AsgiFastStream):
         try:
             self.settings.require_addresses()
         except ConfigurationError as error:
+            log.critical("the service cannot start like this", error=error)
             await receive()
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": ""})
             return
-        await super().lifespan(scope, receive, send)
+        try:
+            await super().lifespan(scope, receive, send)
+        except BaseException:
+            # the server is told of it in a text, with all that it quotes, and of that the logs show nothing
+            log.exception("the service cannot start, or stop")
+            raise
 
 
 def compose(settings: Settings) -> Service:
@@ -122,7 +132,8 @@ def compose(settings: Settings) -> Service:
         service.http.end()
 
     contract = Contract()
-    service = Service(consumers, specification=contract, lifespan=lifespan)
+    # `--log-level` sets this logger: the root is everybody's
+    service = Service(consumers, specification=contract, lifespan=lifespan, logger=logging.root)
     service.settings = settings
     api = http_app(
         engine,
@@ -137,16 +148,13 @@ def compose(settings: Settings) -> Service:
             dead_letter_routes(sessions(reading), bus, settings.policy),
         ],
     )
-    service.http = Endable(api)
+    service.http = Endable(AccessLog(api))
     return service
 
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-logging.getLogger("alembic").setLevel(logging.WARNING)
-for library in ("aiormq", "aio_pika"):
-    # what they say at every attempt is said by the service, when it matters
-    logging.getLogger(library).setLevel(logging.CRITICAL)
+configure()
 try:
     app = compose(load())
 except ConfigurationError as error:
-    sys.exit(f"order-service: {error}")
+    log.critical("the service cannot start like this", error=error)
+    sys.exit(1)

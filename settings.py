@@ -262,9 +262,10 @@ class _FilesNamedByTheEnvironment(PydanticBaseSettingsSource):
         try:
             return Path(path).read_text(encoding="utf-8").strip(), field_name, False
         except OSError as error:
-            raise ConfigurationError(f"{variable}: {path} cannot be read: {error.strerror}") from error
+            # not what it names: that may be the secret itself
+            raise ConfigurationError(f"{variable} does not name a file that can be read: {error.strerror}") from error
         except UnicodeError as error:
-            raise ConfigurationError(f"{variable}: {path} is not a text in UTF-8") from error
+            raise ConfigurationError(f"{variable} names a file that is not a text in UTF-8") from error
 
     def __call__(self) -> dict[str, Any]:
         values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}

@@ -1,7 +1,6 @@
 """Errors over HTTP: every one is `application/problem+json` (RFC 9457), and none of them tells how we are built."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -21,8 +20,9 @@ from saga.errors import (
     UnknownTableError,
     classify,
 )
+from saga.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
@@ -128,7 +128,7 @@ def answer_problems(app: FastAPI) -> None:  # noqa: C901 - a function for each k
     async def database(_: Request, error: Exception) -> Response:
         match classify(error):
             case DatabaseFault.AWAY | DatabaseFault.BUSY:
-                log.warning("a request found the database away: %s", type(error).__name__)
+                log.warning("a request found the database away", error=error)
                 return answer(away("The database cannot be reached at the moment. Try again."))
             case DatabaseFault.DATA:
                 return answer(refused(RefusedByDatabaseError("PostgreSQL refuses this request as data.")))

@@ -1,7 +1,7 @@
 """Waiting for an order or its saga to change: one query a tick for all who wait in this process, none for nobody."""
 
 import asyncio
-import logging
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,8 +10,9 @@ from uuid import UUID
 from saga import store
 from saga.database import Sessions
 from saga.errors import classify
+from saga.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 TICK = 0.2
 """Seconds between two looks."""
@@ -56,7 +57,8 @@ class Watch:
         waiter = _Waiter(order_id, what, seen, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(), name="watch")
+            # it looks for all who wait, and not for the one that happens to be the first
+            self._looking = asyncio.create_task(self._look(), name="watch", context=Context())
         try:
             await waiter.woken
         finally:

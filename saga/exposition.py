@@ -5,7 +5,6 @@ database is the same from every instance: take the `max` of it, not the `sum`.
 """
 
 import asyncio
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 
@@ -16,10 +15,11 @@ from prometheus_client.registry import Collector
 from models.states import DEAD_LETTER_REASONS, IncidentKind
 from saga.database import Sessions
 from saga.errors import classify
+from saga.logs import get_logger
 from saga.metrics import of_all_workers
 from saga.overview import MOST, Overview, look
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _SAME = "The same from every instance."
 

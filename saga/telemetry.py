@@ -4,17 +4,16 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import structlog
-
 from models.states import EntryStatus
 from saga import metrics, spans
 from saga.activity import ACTIVITY
+from saga.logs import get_logger
 from saga.moves import Move
 from saga.outbox import Envelope
 from saga.traceparent import is_sampled, trace_id
 from saga.tracing import TRACER
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def committed(moves: Sequence[Move], batch: int) -> None:
@@ -76,14 +75,14 @@ def _count_step(move: Move) -> None:
 def _log(move: Move) -> None:
     saga = move.after
     log.info(
-        "saga began" if move.began else "saga moved" if saga is not move.before else "saga unmoved",
-        order_id=str(saga.order_id),
-        saga_id=str(saga.id),
+        "saga event",
+        order_id=saga.order_id,
+        saga_id=saga.id,
         step=move.step,
         status=saga.position.status,
-        now_at=saga.position.open_command or saga.position.current_step,
+        stands_at=saga.position.open_command or saga.position.current_step,
         attempt=saga.attempt,
-        signal=str(move.signal),
+        signal=move.signal,
         outcome=move.outcome,
         incident=move.incident,
         trace_id=trace_id(move.traceparent),

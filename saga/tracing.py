@@ -5,11 +5,10 @@ OTEL_EXPORTER_OTLP_*. Spans that do not find room, or a collector, are dropped: 
 """
 
 import asyncio
-import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -20,14 +19,16 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from saga.backoff import SAY_AGAIN_AFTER
+from saga.logs import get_logger, overheard
 from saga.spans import Span
+from saga.telling import Words
 from saga.traceparent import is_sampled, new_root, new_trace_id, span_id, trace_id
 
 SERVICE = "order-service"
 FLUSH_WITHIN = 2.0
 """Seconds that a stop waits for the collector to take the last spans."""
 _SCOPE = InstrumentationScope("order-service")
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Tracer:
@@ -57,7 +58,7 @@ class Tracer:
         Args:
             share: of the sagas that begin meanwhile are told of, between 0 and 1.
         """
-        with _seldom_heard():
+        with overheard("opentelemetry", _Complaints().tell):
             self._sampler, self._resource = TraceIdRatioBased(share), _resource()
             self._batches = batches = BatchSpanProcessor(OTLPSpanExporter())
             try:
@@ -92,30 +93,17 @@ async def _flushed(batches: BatchSpanProcessor) -> None:
             await done.wait()
 
 
-class _Seldom(logging.Handler):
-    """Passes on what the SDK complains of, in one line, now and then: it does so at every attempt."""
+class _Complaints:
+    """Passes on what the SDK complains of, now and then: it does so at every attempt."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
         self._silent_until = 0.0
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def tell(self, words: Words) -> None:
         """Say it, unless something was said a short while ago."""
         if time.monotonic() >= self._silent_until:
             self._silent_until = time.monotonic() + SAY_AGAIN_AFTER
-            log.warning("traces may be lost: %s", record.getMessage())
-
-
-@contextmanager
-def _seldom_heard() -> Iterator[None]:
-    sdk, seldom = logging.getLogger("opentelemetry"), _Seldom()
-    sdk.addHandler(seldom)
-    sdk.propagate = False
-    try:
-        yield
-    finally:
-        sdk.propagate = True
-        sdk.removeHandler(seldom)
+            log.warning("traces may be lost", error=words)
 
 
 def _readable(span: Span, resource: Resource) -> ReadableSpan:

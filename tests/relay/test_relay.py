@@ -69,7 +69,8 @@ async def test_an_unroutable_message_stays_is_counted_and_leaves_when_its_queue_
 
     await until(all_returned)
     assert (REGISTRY.get_sample_value("order_service_unpublished_total", labels) or 0) >= before + 20
-    assert caplog.text.count(f"{key} cannot be published (unroutable") == 1
+    said = [vars(record)["known"] for record in caplog.records if record.msg.startswith("cannot be published")]
+    assert said == [{"routing_key": key, "error": UNROUTABLE}]
 
     await listener.bind(key)
     got = {(await listener.next()).message_id for _ in sent}
