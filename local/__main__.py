@@ -142,7 +142,7 @@ def start_all(stack: ExitStack, home: Path, programs: list[Program]) -> list[Chi
 
 def telemetry() -> dict[str, str]:
     """OpenTelemetry's settings, for all alike: from the environment, else from the `.env` that the service reads."""
-    said = dotenv_values(PROJECT / ".env") | os.environ
+    said = {**dotenv_values(PROJECT / ".env"), **os.environ}
     return {name: value for name, value in said.items() if name.startswith("OTEL_") and value}
 
 
