@@ -130,8 +130,8 @@ def start_all(stack: ExitStack, home: Path, programs: list[Program]) -> list[Chi
         status.update("starting the service and its stand-in neighbours")
         for program in programs:
             # the name in the settings is the service's
-            name = {} if program.name == "service" else {"OTEL_SERVICE_NAME": program.name}
-            child = program.start(home, os.environ | env | name)
+            named = {} if program.name == "service" else {"OTEL_SERVICE_NAME": program.name}
+            child = program.start(home, os.environ | env | named)
             stack.callback(child.stop, seconds=STOP_SECONDS)
             children.append(child)
         for program, child in zip(programs, children, strict=True):

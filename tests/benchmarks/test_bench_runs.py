@@ -59,9 +59,9 @@ def test_a_small_run_tells_what_traces_cost(database: str, vhost: str, tmp_path:
     assert "What traces cost" in done.stdout
     found = json.loads(file.read_text())["tracing"]
     assert list(found) == ["off", "10 %", "all"]
-    assert (found["off"]["ratio"], found["off"]["spans_per_traced_saga"]) == (1, 0)
+    assert (found["off"]["ratio"], found["off"]["spans_per_saga"]) == (1, 0)
     assert 0.2 < found["all"]["ratio"] < 5
-    assert SPANS - 2 < found["all"]["spans_per_traced_saga"] <= SPANS
+    assert SPANS - 2 < found["all"]["spans_per_saga"] <= SPANS
 
 
 def test_a_system_that_writes_nothing_is_void(migrated: str, vhost: str) -> None:
