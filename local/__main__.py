@@ -130,8 +130,8 @@ def start_all(stack: ExitStack, home: Path, programs: list[Program]) -> list[Chi
         status.update("starting the service and its stand-in neighbours")
         for program in programs:
             # the name in the settings is the service's
-            own = {} if program.name == "service" else {"OTEL_SERVICE_NAME": program.name}
-            child = program.start(home, os.environ | env | own)
+            named = {} if program.name == "service" else {"OTEL_SERVICE_NAME": program.name}
+            child = program.start(home, os.environ | env | named)
             stack.callback(child.stop, seconds=STOP_SECONDS)
             children.append(child)
         for program, child in zip(programs, children, strict=True):
@@ -142,7 +142,7 @@ def start_all(stack: ExitStack, home: Path, programs: list[Program]) -> list[Chi
 
 def telemetry() -> dict[str, str]:
     """OpenTelemetry's settings, for all alike: from the environment, else from the `.env` that the service reads."""
-    said = dotenv_values(PROJECT / ".env") | os.environ
+    said = {**dotenv_values(PROJECT / ".env"), **os.environ}
     return {name: value for name, value in said.items() if name.startswith("OTEL_") and value}
 
 

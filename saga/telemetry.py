@@ -3,6 +3,8 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
 from models.states import EntryStatus
 from saga import metrics, spans
@@ -31,7 +33,7 @@ def published(envelopes: Iterable[Envelope]) -> None:
     """The broker has confirmed these messages, and their rows are gone."""
     now = time.time_ns()
     for envelope in envelopes:
-        metrics.PUBLISHED.labels(envelope.routing_key).inc()
+        _labelled(metrics.PUBLISHED, envelope.routing_key).inc()
         if is_sampled(envelope.traceparent):
             TRACER.tell([spans.of_publication(envelope, now)])
 
@@ -42,34 +44,40 @@ def not_published(failed: Iterable[tuple[Envelope, str]]) -> None:
         metrics.UNPUBLISHED.labels(key, why).inc(count)
 
 
+@cache
+def _labelled(metric: Any, *labels: str) -> Any:
+    """The metric for these labels, of which there are few: the library takes longer to find it than to count."""
+    return metric.labels(*labels)
+
+
 def _count(move: Move) -> None:
-    metrics.EVENTS.labels(move.signal, move.outcome).inc()
+    _labelled(metrics.EVENTS, move.signal, move.outcome).inc()
     if move.after is move.before:
         return
     if move.began:
         metrics.STARTED.inc()
     if move.ended:
         status = move.after.position.status
-        metrics.FINISHED.labels(status).inc()
-        metrics.SAGA_SECONDS.labels(status).observe((move.after.updated_at - move.after.created_at).total_seconds())
+        _labelled(metrics.FINISHED, status).inc()
+        _labelled(metrics.SAGA_SECONDS, status).observe((move.after.updated_at - move.after.created_at).total_seconds())
     _count_step(move)
     if move.compensates:
         metrics.COMPENSATIONS.inc()
     if move.incident:
-        metrics.INCIDENTS.labels(move.incident).inc()
+        _labelled(metrics.INCIDENTS, move.incident).inc()
 
 
 def _count_step(move: Move) -> None:
     if left := move.left:
         saga, command = left
-        metrics.STEPS.labels(command, move.outcome_of_step).inc()
-        metrics.STEP_SECONDS.labels(command).observe((move.after.updated_at - saga.entered_at).total_seconds())
+        _labelled(metrics.STEPS, command, move.outcome_of_step).inc()
+        _labelled(metrics.STEP_SECONDS, command).observe((move.after.updated_at - saga.entered_at).total_seconds())
     for entry in move.entries:
         if entry["status"] == EntryStatus.TIMED_OUT:
-            metrics.TIMEOUTS.labels(entry["step"]).inc()
+            _labelled(metrics.TIMEOUTS, entry["step"]).inc()
     for send in move.sends:
         if send.attempt and send.attempt > 1 and not send.dead_letter:
-            metrics.RETRIES.labels(send.kind).inc()
+            _labelled(metrics.RETRIES, send.kind).inc()
 
 
 def _log(move: Move) -> None:
