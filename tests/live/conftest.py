@@ -21,6 +21,7 @@ from saga.values import Policy
 from tests.faults.place import through
 from tests.faults.proxy import Proxy, proxied
 from tests.http.conftest import Service, homeless, listening, policy, running, serving  # noqa: F401 - fixtures
+from tests.live.following import long_history
 from tests.waiting import until
 
 
@@ -55,16 +56,12 @@ class Live:
 
     async def grow(self, order_id: str, number: int, size: int) -> None:
         """Let something happen to a saga that takes that much room."""
-        entry = (
-            '[{"step": "ValidateInventory", "status": "Ignored", "timestamp": "2026-01-15T09:30:00.000000Z",'
-            f' "attempt": {number}, "eventId": null, "message": "{"x" * size}"}}]'
-        )
         async with self.elsewhere.sessions() as session, session.begin():
             update = (
-                "UPDATE order_sagas SET history = CAST(:entry AS jsonb), updated_at = clock_timestamp()"
+                "UPDATE order_sagas SET history = CAST(:history AS jsonb), updated_at = clock_timestamp()"
                 " WHERE order_id = :id"
             )
-            await session.execute(text(update), {"entry": entry, "id": UUID(order_id)})
+            await session.execute(text(update), {"history": long_history(number, size), "id": UUID(order_id)})
 
     async def nobody_follows(self) -> None:
         """Return when all clients are gone, and nothing of them is left behind."""

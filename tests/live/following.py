@@ -10,6 +10,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
+def long_history(number: int, size: int) -> str:
+    """A history of one entry, which takes that many bytes: more than the kernel keeps for a client, if need be."""
+    entry = {
+        "step": "ValidateInventory",
+        "status": "Ignored",
+        "message": "x" * size,
+        "timestamp": "2026-01-15T09:30:00.000000Z",
+        "attempt": number,
+        "eventId": None,
+    }
+    return json.dumps([entry])
+
+
 @dataclass(frozen=True)
 class Said:
     """What stands between two empty lines."""
@@ -25,7 +38,7 @@ class Stream:
     """An answer that goes on."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+        self.reader, self.writer = reader, writer
         self._text = ""
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -34,7 +47,7 @@ class Stream:
 
     async def open(self) -> None:
         """Read until the answer begins."""
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().splitlines()
         self.status = int(head[0].split()[1])
         self.headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         if self.status == 200:
@@ -45,7 +58,7 @@ class Stream:
 
     async def body(self) -> bytes:
         """Where it did not go well: what it says instead."""
-        return await self._reader.readexactly(int(self.headers.get("content-length", 0)))
+        return await self.reader.readexactly(int(self.headers.get("content-length", 0)))
 
     async def said(self) -> Said | None:
         """What is said next; None at a proper end.
@@ -59,7 +72,7 @@ class Stream:
                 await self._line()
                 assert not self._text
                 return None
-            self._text += (await self._reader.readexactly(size + 2))[:-2].decode()
+            self._text += (await self.reader.readexactly(size + 2))[:-2].decode()
         block, _, self._text = self._text.partition("\n\n")
         fields: dict[str, Any] = {}
         for line in block.split("\n"):
@@ -88,7 +101,7 @@ class Stream:
         return events
 
     async def _line(self) -> bytes:
-        return (await self._reader.readuntil(b"\r\n"))[:-2]
+        return (await self.reader.readuntil(b"\r\n"))[:-2]
 
 
 @asynccontextmanager

@@ -185,10 +185,10 @@ async def test_a_client_that_says_more_is_not_listened_to(live: Live) -> None:
     order_id = await live.place()
     head = f"GET /api/orders/{order_id}/events\nContent-Length: 200000"
     async with connected(live.url, head) as stream:
-        stream._writer.write(b"x" * 200_000)
+        stream.writer.write(b"x" * 200_000)
         await stream.open()
         await stream.event()
-        await stream._writer.drain()
+        await stream.writer.drain()
         await live.happen(order_id, Signal.CANCEL)
         assert [one.event for one in await stream.rest()] == ["saga", "end"]
 
