@@ -9,6 +9,7 @@ from handlers.event_stream import MEDIA_TYPE, EventStream
 from handlers.followers import Followers
 from handlers.live_socket import converse
 from handlers.problems import documented
+from models.states import TERMINAL
 
 LastEventId = Annotated[
     str | None,
@@ -35,11 +36,28 @@ event: end
 data: {"status":"Completed"}
 
 """
+
+
+def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an event of one type, in the words of OpenAPI 3.2; FastAPI describes events like this too."""
+    return {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "id": {"type": "string", "description": "What to give as `Last-Event-ID`: the ETag of the saga, unquoted."},
+            "event": {"const": name},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+        },
+    }
+
+
+_END = {"type": "object", "required": ["status"], "properties": {"status": {"enum": sorted(TERMINAL)}}}
+_ITEM = {"oneOf": [_event("saga", {"$ref": "#/components/schemas/SagaView"}), _event("end", _END)]}
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events of the type `saga`, whose data is what `GET /api/orders/{order_id}/saga` answers with, "
         "and one of the type `end` after the last. Lines that begin with `:` only keep the connection alive.",
-        "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": _EXAMPLE}},
+        "content": {MEDIA_TYPE: {"itemSchema": _ITEM, "example": _EXAMPLE}},
     },
     204: {"description": "The saga has ended, and the client has its last event: there is no need to come again."},
 }
