@@ -12,13 +12,9 @@ def room_for(connections: int) -> int:
     Returns:
         for how many of them there is room now.
     """
-    soft, hard = (_number(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
     wanted = connections + OTHERS
-    if soft < wanted:
-        soft = min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (int(soft), resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    return int(max(0, min(connections, soft - OTHERS)))
-
-
-def _number(limit: int) -> float:
-    return float("inf") if limit == resource.RLIM_INFINITY else limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else max(0, min(connections, soft - OTHERS))

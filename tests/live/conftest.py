@@ -1,6 +1,8 @@
 """The HTTP API under the real server, on a real PostgreSQL; the engine that moves the sagas is another one's."""
 
+import asyncio
 import gc
+import inspect
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +24,10 @@ from tests.faults.place import through
 from tests.faults.proxy import Proxy, proxied
 from tests.http.conftest import Service, homeless, listening, policy, running, serving  # noqa: F401 - fixtures
 from tests.live.following import long_history
+from tests.service import PROJECT
 from tests.waiting import until
+
+HANDLERS = str(PROJECT / "handlers")
 
 
 @dataclass
@@ -64,12 +69,18 @@ class Live:
             await session.execute(text(update), {"history": long_history(number, size), "id": UUID(order_id)})
 
     async def nobody_follows(self) -> None:
-        """Return when all clients are gone, and nothing of them is left behind."""
+        """Return when all clients are gone, and nothing is done for them any more."""
 
         async def empty() -> bool:
-            return len(self.here.followers) == len(self.here.watch) == 0
+            return len(self.here.followers) == len(self.here.watch) == len(_at_work()) == 0
 
         await until(empty)
+
+
+def _at_work() -> list[Any]:
+    """What of the handlers runs by itself."""
+    coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+    return [one for one in coroutines if inspect.iscoroutine(one) and one.cr_code.co_filename.startswith(HANDLERS)]
 
 
 def left_behind() -> list[object]:

@@ -76,5 +76,6 @@ async def test_a_failure_that_nobody_waits_for_is_nobodys(homeless: Service) -> 
     with pytest.raises(OSError, match="Connect call failed"):
         # its turn comes after that one's
         await snapshots.take(uuid4())
+    del asking
     gc.collect()
     assert complaints == []

@@ -10,8 +10,8 @@ from handlers.live_socket import COME_AGAIN, ENDED, MAX_SAID, TALKS
 from saga.cells import Signal
 from tests.http.conftest import HAPPY, Service
 from tests.live.conftest import Live, left_behind
+from tests.live.conversing import HOST, conversing
 from tests.live.following import following
-from tests.live.socket import HOST, conversing
 
 
 async def test_it_tells_what_the_events_tell_and_is_closed_after_the_last(live: Live) -> None:
