@@ -18,10 +18,14 @@ from handlers.counting import counting
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
 from handlers.ending import Endable
+from handlers.followers import MAX_FOLLOWERS, Followers
 from handlers.http import http_app
+from handlers.live_routes import live_routes
+from handlers.open_files import room_for
 from handlers.operating import operating_routes
 from handlers.orders import order_requests
 from handlers.replies import participant_replies
+from handlers.snapshots import Snapshots
 from handlers.subscribing import settlement
 from handlers.watching import Watch
 from saga import failpoints
@@ -107,9 +111,11 @@ def compose(settings: Settings) -> Service:
         await engine.run()
 
     watch = Watch(statements(reading))
+    followers = Followers(watch, Snapshots(statements(reading), settings.policy))
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
+        followers.limit = room_for(MAX_FOLLOWERS)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(database.dispose)
             stack.push_async_callback(outbox.dispose)
@@ -129,6 +135,7 @@ def compose(settings: Settings) -> Service:
     def let_go_of_clients() -> None:
         """One that waits must not keep the service from stopping, nor one that is slow."""
         watch.close()
+        followers.close()
         service.http.end()
 
     contract = Contract()
@@ -146,6 +153,7 @@ def compose(settings: Settings) -> Service:
         more=[
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(sessions(reading), bus, settings.policy),
+            live_routes(followers),
         ],
     )
     service.http = Endable(AccessLog(api))

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -119,7 +119,7 @@ def answer_problems(app: FastAPI) -> None:  # noqa: C901 - a function for each k
             headers["Allow"] = ", ".join(_methods(app, request.scope["path"]))
         return answer(ProblemError(error.status_code, reason, detail, headers))
 
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    async def invalid(_: Request, error: RequestValidationError | WebSocketRequestValidationError) -> Response:
         return answer(InvalidError([_field_error(one) for one in error.errors()]))
 
     async def refusal(_: Request, error: RefusedError | UnknownTableError) -> Response:
@@ -142,6 +142,7 @@ def answer_problems(app: FastAPI) -> None:  # noqa: C901 - a function for each k
         ProblemError: problem,
         StarletteHTTPException: plain,
         RequestValidationError: invalid,
+        WebSocketRequestValidationError: invalid,
         RefusedError: refusal,
         UnknownTableError: refusal,
         **dict.fromkeys(DATABASE_ERRORS, database),

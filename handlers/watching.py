@@ -41,7 +41,8 @@ class Watch:
         self._tick = tick
         self._waiters: set[_Waiter] = set()
         self._looking: asyncio.Task[None] | None = None
-        self._closed = False
+        self.closed = False
+        """Whether the service is stopping: nobody waits any more."""
 
     def __len__(self) -> int:
         """How many are waiting."""
@@ -52,7 +53,7 @@ class Watch:
 
         Cancel it to stop waiting; nothing stays behind.
         """
-        if self._closed:
+        if self.closed:
             return
         waiter = _Waiter(order_id, what, seen, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
@@ -66,7 +67,7 @@ class Watch:
 
     def close(self) -> None:
         """End all waits, and let nobody wait any more: the service is stopping."""
-        self._closed = True
+        self.closed = True
         for waiter in self._waiters:
             _wake(waiter)
         if self._looking:
