@@ -12,16 +12,21 @@ from typing import Any
 from faststream.asgi import AsgiFastStream
 from prometheus_client import CollectorRegistry
 
+from handlers.access_log import AccessLog
 from handlers.contract import Contract, declare_publishers
 from handlers.counting import counting
 from handlers.dashboard.routes import dashboard_routes
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
 from handlers.ending import Endable
+from handlers.followers import MAX_FOLLOWERS, Followers
 from handlers.http import http_app
+from handlers.live_routes import live_routes
+from handlers.open_files import room_for
 from handlers.operating import operating_routes
 from handlers.orders import order_requests
 from handlers.replies import participant_replies
+from handlers.snapshots import Snapshots
 from handlers.subscribing import settlement
 from handlers.watching import Watch
 from saga import failpoints
@@ -33,6 +38,7 @@ from saga.database import connect, sessions, statements
 from saga.engine import Engine
 from saga.errors import ConfigurationError
 from saga.exposition import Exposition
+from saga.logs import configure, get_logger
 from saga.readiness import unready
 from saga.relay import Relay
 from saga.starting import prepare
@@ -40,6 +46,8 @@ from saga.supervise import supervised, upon_stop_signal
 from saga.timers import Timers
 from saga.tracing import TRACER
 from settings import Settings, load
+
+log = get_logger(__name__)
 
 
 class Service(AsgiFastStream):
@@ -57,10 +65,16 @@ class Service(AsgiFastStream):
         try:
             self.settings.require_addresses()
         except ConfigurationError as error:
+            log.critical("the service cannot start like this", error=error)
             await receive()
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": ""})
             return
-        await super().lifespan(scope, receive, send)
+        try:
+            await super().lifespan(scope, receive, send)
+        except BaseException:
+            # the server is told of it in a text, with all that it quotes, and of that the logs show nothing
+            log.exception("the service cannot start, or stop")
+            raise
 
 
 def compose(settings: Settings) -> Service:
@@ -98,16 +112,18 @@ def compose(settings: Settings) -> Service:
         await engine.run()
 
     watch = Watch(statements(reading))
+    followers = Followers(watch, Snapshots(statements(reading), settings.policy))
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
+        followers.limit = room_for(MAX_FOLLOWERS)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(database.dispose)
             stack.push_async_callback(outbox.dispose)
             stack.push_async_callback(reading.dispose)
             stack.push_async_callback(bus.close)
             if settings.tracing:
-                await stack.enter_async_context(TRACER.exporting())
+                await stack.enter_async_context(TRACER.exporting(settings.traced_share))
             await stack.enter_async_context(supervised("relay", relay.run))
             stack.push_async_callback(relay.finish)
             await stack.enter_async_context(supervised("engine", advance))
@@ -120,10 +136,12 @@ def compose(settings: Settings) -> Service:
     def let_go_of_clients() -> None:
         """One that waits must not keep the service from stopping, nor one that is slow."""
         watch.close()
+        followers.close()
         service.http.end()
 
     contract = Contract()
-    service = Service(consumers, specification=contract, lifespan=lifespan)
+    # `--log-level` sets this logger: the root is everybody's
+    service = Service(consumers, specification=contract, lifespan=lifespan, logger=logging.root)
     service.settings = settings
     api = http_app(
         engine,
@@ -137,18 +155,16 @@ def compose(settings: Settings) -> Service:
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(sessions(reading), bus, settings.policy),
             dashboard_routes(statements(reading), settings.policy),
+            live_routes(followers),
         ],
     )
-    service.http = Endable(api)
+    service.http = Endable(AccessLog(api))
     return service
 
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-logging.getLogger("alembic").setLevel(logging.WARNING)
-for library in ("aiormq", "aio_pika"):
-    # what they say at every attempt is said by the service, when it matters
-    logging.getLogger(library).setLevel(logging.CRITICAL)
+configure()
 try:
     app = compose(load())
 except ConfigurationError as error:
-    sys.exit(f"order-service: {error}")
+    log.critical("the service cannot start like this", error=error)
+    sys.exit(1)

@@ -6,11 +6,20 @@ A wrong value stops the start with one line that names the variable.
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    FilePath,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import make_url
@@ -27,6 +36,8 @@ those orders stand still. The client library's own minute is long for who waits.
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+_Pairs = Annotated[str | None, Field(pattern=r"^\s*[^=,\s]+=[^,]*(,\s*[^=,\s]+=[^,]*)*$")]
+"""`key=value,key=value`."""
 
 
 class Settings(BaseSettings):
@@ -171,6 +182,17 @@ class Settings(BaseSettings):
         return bool(endpoint) and self.otel_traces_exporter == "otlp" and not self.otel_sdk_disabled
 
     @property
+    def traced_share(self) -> float:
+        """Of how many sagas there is a trace, between 0 and 1. Every saga begins one: it has no parent to ask."""
+        match self.otel_traces_sampler.removeprefix("parentbased_"):
+            case "always_off":
+                return 0
+            case "traceidratio":
+                return float(self.otel_traces_sampler_arg or 1)
+            case _:
+                return 1
+
+    @property
     def database_dsn(self) -> str:
         """Where the database is; a place that does not exist where nothing says so, since contracts need none."""
         return self.database_url.get_secret_value() if self.database_url else "postgresql+asyncpg://nowhere.invalid/"
@@ -204,6 +226,31 @@ class Settings(BaseSettings):
         return init_settings, env_settings, _FilesNamedByTheEnvironment(settings_cls), dotenv_settings
 
 
+class _ReadByOpenTelemetry(BaseSettings):
+    """What OpenTelemetry reads by itself, and would pass over in its log where it is wrong."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
+
+    otel_resource_attributes: _Pairs = None
+    otel_exporter_otlp_headers: _Pairs = None
+    otel_exporter_otlp_traces_headers: _Pairs = None
+    otel_exporter_otlp_timeout: PositiveFloat = 10
+    otel_exporter_otlp_traces_timeout: PositiveFloat = 10
+    otel_exporter_otlp_compression: Literal["none", "gzip", "deflate"] = "none"
+    otel_exporter_otlp_traces_compression: Literal["none", "gzip", "deflate"] = "none"
+    otel_exporter_otlp_certificate: FilePath | None = None
+    otel_exporter_otlp_traces_certificate: FilePath | None = None
+    otel_bsp_schedule_delay: PositiveInt = 5000
+    otel_bsp_max_queue_size: PositiveInt = 2048
+    otel_bsp_max_export_batch_size: PositiveInt = 512
+
+    @model_validator(mode="after")
+    def _a_batch_fits(self) -> Self:
+        if self.otel_bsp_max_export_batch_size > self.otel_bsp_max_queue_size:
+            raise ValueError("OTEL_BSP_MAX_EXPORT_BATCH_SIZE: must be at most OTEL_BSP_MAX_QUEUE_SIZE")
+        return self
+
+
 class _FilesNamedByTheEnvironment(PydanticBaseSettingsSource):
     """`NAME_FILE=/run/secrets/x` gives NAME the content of that file."""
 
@@ -215,9 +262,10 @@ class _FilesNamedByTheEnvironment(PydanticBaseSettingsSource):
         try:
             return Path(path).read_text(encoding="utf-8").strip(), field_name, False
         except OSError as error:
-            raise ConfigurationError(f"{variable}: {path} cannot be read: {error.strerror}") from error
+            # not what it names: that may be the secret itself
+            raise ConfigurationError(f"{variable} does not name a file that can be read: {error.strerror}") from error
         except UnicodeError as error:
-            raise ConfigurationError(f"{variable}: {path} is not a text in UTF-8") from error
+            raise ConfigurationError(f"{variable} names a file that is not a text in UTF-8") from error
 
     def __call__(self) -> dict[str, Any]:
         values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
@@ -232,6 +280,7 @@ def load() -> Settings:
     """
     try:
         settings = Settings()
+        _ReadByOpenTelemetry()
     except ValidationError as error:
         wrong = (
             f"{str(one['loc'][0]).upper() + ': ' if one['loc'] else ''}{one['msg'].removeprefix('Value error, ')}"

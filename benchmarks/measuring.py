@@ -1,14 +1,15 @@
-"""The run: servers and participants once, then floor and system by turns, each in a process of its own."""
+"""The run: servers and participants once, then the sides by turns, each in a process of its own."""
 
 import asyncio
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import uvloop
 
@@ -24,14 +25,27 @@ from local.host import data_dir, free_port, prepare_home
 from local.postgres import PrivatePostgres
 from local.rabbitmq import rabbitmq
 
-SIDES = {"floor": "benchmarks.floor:app", "system": "app:app"}
-"""What is measured, in this order in every round."""
 _LAST_WORDS = 0.1
 """Seconds between the last event and the reading of the CPU times."""
 
 
 class VoidError(LocalError):
     """Something was lost, or did not end: the figures are worth nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of those that are compared."""
+
+    app: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What its environment says beside the addresses."""
+    keeps: bool = True
+    """Whether its orders are in the database afterwards."""
+
+
+SIDES = MappingProxyType({"floor": Side("benchmarks.floor:app", keeps=False), "system": Side("app:app")})
+"""What is measured, in this order in every round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +88,7 @@ class Watcher:
     saga_ended: Callable[[], object]
 
 
-def measure(plan: Plan, watcher: Watcher, *, system: str = SIDES["system"]) -> list[Round]:
+def measure(plan: Plan, watcher: Watcher, sides: Mapping[str, Side] = SIDES) -> list[Round]:
     """Do all rounds, and see that nothing was lost.
 
     Raises:
@@ -84,12 +98,12 @@ def measure(plan: Plan, watcher: Watcher, *, system: str = SIDES["system"]) -> l
     """
     with _place(plan, watcher.phase) as place:
         rounds = [
-            _round(plan, place, watcher, number, side, app)
+            _round(plan, place, watcher, number, name, side)
             for number in range(1, plan.rounds + 1)
-            for side, app in (SIDES | {"system": system}).items()
+            for name, side in sides.items()
         ]
         watcher.phase("looking for losses")
-        expected = plan.rounds * (plan.warm_up + plan.sagas)
+        expected = plan.rounds * (plan.warm_up + plan.sagas) * sum(side.keeps for side in sides.values())
         if problems := uvloop.run(losses(place.database_url, place.rabbitmq_url, expected)):
             raise VoidError(f"Void: {'; '.join(problems)}.")
     return rounds
@@ -146,28 +160,32 @@ def _start_participants(place: Place) -> Child:
     )
 
 
-def _round(plan: Plan, place: Place, watcher: Watcher, number: int, side: str, app: str) -> Round:  # noqa: PLR0913, PLR0917 - what a round is
+def _round(plan: Plan, place: Place, watcher: Watcher, number: int, called: str, side: Side) -> Round:  # noqa: PLR0913, PLR0917 - what a round is
     """Start one side afresh, warm it up, measure it, stop it."""
-    name = f"{side}, round {number} of {plan.rounds}"
+    name = f"{called}, round {number} of {plan.rounds}"
     watcher.phase(f"{name}: starting")
     more = ("--workers", str(plan.workers)) if plan.workers > 1 else ()
-    program = Program(side, app, free_port(), "/health/ready", more)
-    worker = program.start(place.home, place.environment)
+    program = Program(called, side.app, free_port(), "/health/ready", more)
+    worker = program.start(place.home, place.environment | dict(side.settings))
     try:
         worker.wait_until(program.answers, seconds=READY_SECONDS, poll=0.05)
-        return uvloop.run(_drive(plan, place, watcher, name, side, worker))
+        figures = uvloop.run(_drive(plan, place, watcher, name, side, worker))
     except (StalledError, OrderFailedError) as error:
         raise VoidError(f"Void, in {name}: {error}\n{worker.last_lines()}") from error
     finally:
         worker.stop(seconds=STOP_SECONDS)
+    return Round(called, plan.sagas, *figures)
 
 
-async def _drive(plan: Plan, place: Place, watcher: Watcher, name: str, side: str, worker: Child) -> Round:  # noqa: PLR0913, PLR0917 - the same
+async def _drive(  # noqa: PLR0913, PLR0917 - the same
+    plan: Plan, place: Place, watcher: Watcher, name: str, side: Side, worker: Child
+) -> tuple[float, dict[str, float], list[float]]:
+    """Seconds, CPU seconds by process, and latencies."""
     processes = place.others | {"worker": worker.pid}
 
     async def quiet() -> dict[str, float]:
         """Wait until nothing is left to do; then read every process's CPU time."""
-        if side == "system":
+        if side.keeps:
             await settled(place.database_url)
         # the last confirms and acknowledgements are still on their way
         await asyncio.sleep(_LAST_WORDS)
@@ -183,7 +201,7 @@ async def _drive(plan: Plan, place: Place, watcher: Watcher, name: str, side: st
     # everything runs on this machine, and the servers are this process's children
     spent[REST] -= spent["load"]
     spent["load"] -= sum(seconds for process, seconds in spent.items() if process not in {REST, "load"})
-    return Round(side, plan.sagas, driven.seconds, spent, driven.latencies)
+    return driven.seconds, spent, driven.latencies
 
 
 async def _warm_up(plan: Plan, watcher: Watcher, name: str, load: Load) -> None:

@@ -6,16 +6,17 @@ them is known to be settled: delivery tags are counted without gaps, so that a m
 """
 
 import asyncio
-import logging
+from contextvars import Context
 from weakref import WeakKeyDictionary
 
 from aio_pika import IncomingMessage
 
 from saga.bus import BUS_ERRORS
 from saga.failpoints import reach
+from saga.logs import get_logger
 from saga.supervise import own_cancellation
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MOST_BEYOND_A_GAP = 1_000
 """Settled messages that are remembered behind one that is not; more than any prefetch."""
@@ -45,7 +46,8 @@ class Acks:
         """A message's effect is committed: ack it, with all others that are ready by the end of this turn."""
         self._ready.append(message)
         if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
+            # it is about all of them, and not about the message that happens to be the first
+            self._flushing = asyncio.create_task(self._flush(), context=Context())
 
     async def _flush(self) -> None:
         # what becomes ready while the socket is written to goes with the next round
@@ -65,7 +67,7 @@ class Acks:
                 for message in ready[len(together) :]:
                     await own_cancellation(message.ack())
             except BUS_ERRORS as error:
-                log.debug("the channel is gone, its messages come again: %s", error)
+                log.debug("the channel is gone, its messages come again", error=error)
             reach("message.acked")
 
 

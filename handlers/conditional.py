@@ -1,6 +1,5 @@
 """Conditional and patient GETs: ETag and If-None-Match (RFC 9110), `Prefer: wait=N` (RFC 7240)."""
 
-import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -10,6 +9,8 @@ from typing import Annotated, Any
 
 from fastapi import Header, Request, Response
 from pydantic import BaseModel
+
+from handlers.leaving import first_of, gone
 
 MAX_WAIT_SECONDS = 30
 """The longest that an answer is held; who asks for more gets this much."""
@@ -70,7 +71,7 @@ async def show(
     response = respond(shown := await read())
     wait = _wait_seconds(prefer)
     if wait and not shown.final and (not if_none_match or _matches(response.headers["ETag"], if_none_match)):
-        await _first_of(changed(shown.updated_at), _gone(request), seconds=wait)
+        await first_of(changed(shown.updated_at), gone(request.receive), seconds=wait)
         response = respond(await read())
     if wait:
         response.headers["Preference-Applied"] = f"wait={wait}"
@@ -82,9 +83,13 @@ async def show(
 def respond(shown: Shown, status: int = 200) -> Response:
     """The answer with its ETag."""
     body = shown.view.model_dump_json(by_alias=True).encode()
-    etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    headers = {"ETag": f'"{digest(body)}"', "Cache-Control": "private, no-cache"}
     return Response(body, status, headers, "application/json")
+
+
+def digest(body: bytes) -> str:
+    """Identifies this very content."""
+    return hashlib.blake2b(body, digest_size=12).hexdigest()
 
 
 def _without_content(headers: Mapping[str, str]) -> dict[str, str]:
@@ -107,19 +112,3 @@ def _wait_seconds(prefer: list[str] | None) -> int:
                 return 0
             return min(int(digits), MAX_WAIT_SECONDS)
     return 0
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _first_of(*work: Coroutine[Any, Any, None], seconds: float) -> None:
-    """Wait until one of these is done or the time is up; nothing goes on afterwards."""
-    tasks = [asyncio.create_task(one) for one in work]
-    try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

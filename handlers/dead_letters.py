@@ -6,7 +6,6 @@ committed and not before: while the database is away it is held, and tried again
 
 import asyncio
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -27,12 +26,13 @@ from saga.database import Sessions
 from saga.dead_letters import Arrival, identity_of, keep
 from saga.errors import DatabaseFault, classify
 from saga.failpoints import reach
+from saga.logs import get_logger
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
 
 if TYPE_CHECKING:
     from faststream.rabbit.schemas.queue import QuorumQueueArgs
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 PREFETCH = 20
 """Letters that are handed to one worker at once."""
@@ -67,7 +67,13 @@ def dead_letters(
         if "x-dead-letter-reason" not in message.headers:
             # what this service dead-letters itself was counted when it did so
             metrics.DEAD_LETTERS.labels(arrival.reason).inc()
-        log.info("stored a dead letter of %r (%s), arrival %d", arrival.routing_key, arrival.reason, count)
+        log.info(
+            "stored a dead letter",
+            routing_key=arrival.routing_key,
+            reason=arrival.reason,
+            order_id=arrival.order_id,
+            count=count,
+        )
 
     broker.subscriber(
         RabbitQueue(
@@ -106,7 +112,7 @@ async def _keep(sessions: Sessions, arrival: Arrival, pause: Callable[[float], A
         except Exception as error:
             match classify(error):
                 case DatabaseFault.AWAY | DatabaseFault.BUSY:
-                    await backoff.pause(f"a dead letter cannot be stored yet ({type(error).__name__})")
+                    await backoff.pause("a dead letter cannot be stored yet", error=error)
                 case DatabaseFault.DATA if not bare:
                     log.exception("PostgreSQL refuses the headers of a dead letter; storing it without them")
                     arrival, bare = replace(arrival, headers={}, properties={}), True

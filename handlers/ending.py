@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from handlers.hanging_up import let_hang_up
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer
 
 END_WITHIN = 4.0
@@ -24,6 +25,7 @@ class Endable:
         task = asyncio.current_task()
         assert task is not None, "an ASGI server runs each request as a task"
         started = False
+        let_hang_up(scope, send)
 
         async def sending(message: Message) -> None:
             nonlocal started

@@ -50,9 +50,17 @@ class Requests:
 
 def _of_request(scope: Scope) -> Origin:
     def describe() -> tuple[str, Mapping[str, str]]:
+        method, path = scope["method"], scope["path"]
         # known by the time that an endpoint has called the engine
-        route = scope["route"].path
-        return f"{scope['method']} {route}", {"http.request.method": scope["method"], "http.route": route}
+        names = {value: f"{{{name}}}" for name, value in scope["path_params"].items()}
+        route = "/".join(names.get(part, part) for part in path.split("/"))
+        attributes = {
+            "http.request.method": method,
+            "http.route": route,
+            "url.path": path,
+            "url.scheme": scope["scheme"],
+        }
+        return f"{method} {route}", attributes
 
     header = next((value.decode("latin-1") for name, value in scope["headers"] if name == _HEADER), None)
     return Origin(is_message=False, began=time.time_ns(), traceparent=valid(header), describe=describe)

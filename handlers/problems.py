@@ -1,13 +1,12 @@
 """Errors over HTTP: every one is `application/problem+json` (RFC 9457), and none of them tells how we are built."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -21,8 +20,9 @@ from saga.errors import (
     UnknownTableError,
     classify,
 )
+from saga.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
@@ -114,13 +114,13 @@ def problem_of(error: Exception) -> ProblemError:
     match error:
         case ProblemError():
             return error
-        case RequestValidationError():
+        case RequestValidationError() | WebSocketRequestValidationError():
             return InvalidError([_field_error(one) for one in error.errors()])
         case RefusedError() | UnknownTableError():
             return refused(error)
     match classify(error):
         case DatabaseFault.AWAY | DatabaseFault.BUSY:
-            log.warning("a request found the database away: %s", type(error).__name__)
+            log.warning("a request found the database away", error=error)
             return away("The database cannot be reached at the moment. Try again.")
         case DatabaseFault.DATA:
             return refused(RefusedByDatabaseError("PostgreSQL refuses this request as data."))
@@ -131,6 +131,16 @@ def problem_of(error: Exception) -> ProblemError:
 def mistake() -> ProblemError:
     """How a mistake of ours is answered."""
     return ProblemError(500, "internal", "A mistake of ours; it has been logged.")
+
+
+_KNOWN = (
+    ProblemError,
+    RequestValidationError,
+    WebSocketRequestValidationError,
+    RefusedError,
+    UnknownTableError,
+    *DATABASE_ERRORS,
+)
 
 
 def answer_problems(app: FastAPI) -> None:
@@ -152,9 +162,7 @@ def answer_problems(app: FastAPI) -> None:
 
     handlers: dict[Any, Any] = {
         StarletteHTTPException: plain,
-        **dict.fromkeys(
-            (ProblemError, RequestValidationError, RefusedError, UnknownTableError, *DATABASE_ERRORS), known
-        ),
+        **dict.fromkeys(_KNOWN, known),
         Exception: unknown,
     }
     app.exception_handlers |= handlers

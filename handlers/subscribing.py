@@ -7,7 +7,6 @@ others have it.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -17,6 +16,7 @@ from faststream import AckPolicy, BaseMiddleware
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 from pydantic import BaseModel, ValidationError
+from structlog.contextvars import bind_contextvars
 
 from handlers.acks import Acks
 from handlers.origins import handling_message
@@ -26,13 +26,14 @@ from saga.backoff import Backoff
 from saga.bus import BUS_ERRORS, QUEUE_ARGUMENTS, Bus
 from saga.errors import BusAwayError, RefusedError, UnknownTableError
 from saga.failpoints import reach
+from saga.logs import get_logger
 from saga.outbox import EXCHANGE
 from saga.supervise import own_cancellation
 
 if TYPE_CHECKING:
     from faststream.rabbit.schemas.queue import QuorumQueueArgs
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 DOMAIN = RabbitExchange(EXCHANGE, type=ExchangeType.TOPIC, durable=True)
 PREFETCH = 100
@@ -64,13 +65,14 @@ def subscribe(
         return body
 
     async def handler(body: _Model) -> None:
+        bind_contextvars(order_id=getattr(body, "order_id", None))
         backoff = Backoff(log)
         while True:
             try:
                 await handle(body)
                 break
             except UnknownTableError as error:
-                await backoff.pause(str(error))
+                await backoff.pause("another release has to go on with this saga", error=error)
         reach("message.answered")
 
     # FastStream writes the contract from the annotation
@@ -132,17 +134,17 @@ class Settlement(BaseMiddleware):
                 case RefusedError():
                     await self._dead_letter(message, exc_val)
                 case Exception():
-                    log.error("a message of %s failed; giving it back", message.routing_key, exc_info=exc_val)
+                    log.error("a message failed; giving it back", routing_key=message.routing_key, exc_info=exc_val)
                     await self._give_back(message)
                 case _:
                     return False
         except BUS_ERRORS as error:
             # the connection is gone, or nearly so: what was not settled is delivered again
-            log.warning("a message of %s could not be settled: %s", message.routing_key, error)
+            log.warning("a message could not be settled", routing_key=message.routing_key, error=error)
         return True
 
     async def _dead_letter(self, message: IncomingMessage, error: RefusedError) -> None:
-        log.warning("a message of %s cannot be handled (%s): %s", message.routing_key, error.reason, error)
+        log.warning("a message cannot be handled", routing_key=message.routing_key, reason=error.reason, error=error)
         reach("letter.refused")
         # given back, it would be delivered and copied again and again; held, it waits
         backoff = Backoff(log)
@@ -150,7 +152,7 @@ class Settlement(BaseMiddleware):
             try:
                 await self.bus.dead_letter(message, error.reason, str(error))
             except BusAwayError as away:
-                await backoff.pause(f"a dead letter cannot leave for now ({away})")
+                await backoff.pause("a dead letter cannot leave for now", error=away)
             else:
                 break
         reach("letter.copied")

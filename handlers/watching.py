@@ -1,7 +1,7 @@
 """Waiting for an order or its saga to change: one query a tick for all who wait in this process, none for nobody."""
 
 import asyncio
-import logging
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,8 +10,9 @@ from uuid import UUID
 from saga import store
 from saga.database import Sessions
 from saga.errors import classify
+from saga.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 TICK = 0.2
 """Seconds between two looks."""
@@ -40,7 +41,8 @@ class Watch:
         self._tick = tick
         self._waiters: set[_Waiter] = set()
         self._looking: asyncio.Task[None] | None = None
-        self._closed = False
+        self.closed = False
+        """Whether the service is stopping: nobody waits any more."""
 
     def __len__(self) -> int:
         """How many are waiting."""
@@ -51,12 +53,13 @@ class Watch:
 
         Cancel it to stop waiting; nothing stays behind.
         """
-        if self._closed:
+        if self.closed:
             return
         waiter = _Waiter(order_id, what, seen, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(), name="watch")
+            # it looks for all who wait, and not for the one that happens to be the first
+            self._looking = asyncio.create_task(self._look(), name="watch", context=Context())
         try:
             await waiter.woken
         finally:
@@ -64,7 +67,7 @@ class Watch:
 
     def close(self) -> None:
         """End all waits, and let nobody wait any more: the service is stopping."""
-        self._closed = True
+        self.closed = True
         for waiter in self._waiters:
             _wake(waiter)
         if self._looking:

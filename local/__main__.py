@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from dotenv import dotenv_values
 from rich.console import Console
 
 from local.child import Child
@@ -93,7 +94,8 @@ def run(  # noqa: PLR0913, PLR0917 (each is an option)
             Program("service", app, port, "/health/ready", more),
         ]
         children = start_all(stack, folder, programs)
-        console.print(guide(folder, port, inventory_port, billing_port), markup=False, soft_wrap=True)
+        traces = telemetry().get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        console.print(guide(folder, port, inventory_port, billing_port, traces), markup=False, soft_wrap=True)
         watch(children)
     except KeyboardInterrupt:
         console.print("\nStopping. The data stays for the next time.")
@@ -123,16 +125,25 @@ def start_all(stack: ExitStack, home: Path, programs: list[Program]) -> list[Chi
             database.create_database(DATABASE)
         env = {"DATABASE_URL": database.url(DATABASE), "RABBITMQ_URL": broker.url(), "LEDGER_DIR": str(home)}
         write_env(home / "env", env)
+        env |= telemetry()
         children = []
         status.update("starting the service and its stand-in neighbours")
         for program in programs:
-            child = program.start(home, os.environ | env)
+            # the name in the settings is the service's
+            named = {} if program.name == "service" else {"OTEL_SERVICE_NAME": program.name}
+            child = program.start(home, os.environ | env | named)
             stack.callback(child.stop, seconds=STOP_SECONDS)
             children.append(child)
         for program, child in zip(programs, children, strict=True):
             child.wait_until(program.answers, seconds=READY_SECONDS, poll=0.05)
             console.print(f"[green]✓[/] {program.name} on port {program.port}")
     return [*children, *(server.child for server in (database, broker) if server.child)]
+
+
+def telemetry() -> dict[str, str]:
+    """OpenTelemetry's settings, for all alike: from the environment, else from the `.env` that the service reads."""
+    said = {**dotenv_values(PROJECT / ".env"), **os.environ}
+    return {name: value for name, value in said.items() if name.startswith("OTEL_") and value}
 
 
 def watch(children: list[Child]) -> None:

@@ -23,8 +23,17 @@ def post(url: str, body: str) -> str:
     return f"curl -X POST {url} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
-def guide(home: Path, port: int, inventory_port: int, billing_port: int) -> str:
-    """Addresses and commands to copy; the ids in them are made up anew each time."""
+def guide(home: Path, port: int, inventory_port: int, billing_port: int, traces: str | None = None) -> str:
+    """Addresses and commands to copy; the ids in them are made up anew each time.
+
+    Args:
+        home: where data and logs are.
+        port: of the service.
+        inventory_port: of the stand-in Inventory.
+        billing_port: of the stand-in Billing.
+        traces: the collector that they go to; None: nowhere.
+    """
+    collector = f"\nTraces go to      {traces}" if traces else ""
     orders = f"http://localhost:{port}/api/orders"
     mute = json.dumps({"ValidateInventory": {"mode": "mute"}})
     normal = json.dumps({"ValidateInventory": {"mode": "normal"}})
@@ -34,7 +43,7 @@ The HTTP contract http://localhost:{port}/docs
 The bus contract  http://localhost:{port}/asyncapi
 Inventory         http://localhost:{inventory_port}/behaviour
 Billing           http://localhost:{billing_port}/behaviour
-Data and logs     {home}
+Data and logs     {home}{collector}
 
 Order a laptop:
   {post(orders, order(1, 1299.99))}

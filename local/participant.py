@@ -20,15 +20,16 @@ from uuid import UUID
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
+from opentelemetry.trace import NoOpTracer, Tracer
 
 from local.ledger import Answer, Ledger
 from local.rule import Behaviour, Command, Rule, carry_out
+from local.tracing import processing, publishing
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 EXCHANGE = RabbitExchange("domain", type=ExchangeType.TOPIC, durable=True)
-TRACE_CONTEXT = ("traceparent", "tracestate")
 PREFETCH = 100
 DELIVERY_LIMIT = 50
 PUBLISH_SECONDS = 10.0
@@ -58,6 +59,7 @@ class Participant:
 
     `async with participant:` runs it in this process; `local.stand_in.app` makes an application of it. Set
     `behaviour["ReserveInventory"]` at any time. `tell` is called after every delivery, for tests that wait for that.
+    `tracer` tells of its part in a saga's trace.
     """
 
     def __init__(self, name: str, rules: Mapping[str, Rule], *, rabbitmq_url: str, ledger: Path) -> None:
@@ -65,6 +67,7 @@ class Participant:
         self.rules = rules
         self.behaviour = dict.fromkeys(rules, Behaviour())
         self.tell: Callable[[Handled], None] = tell_nobody
+        self.tracer: Tracer = NoOpTracer()
         self._ledger_path = ledger
         self._running = AsyncExitStack()
         # Two connections: in a memory alarm RabbitMQ stops reading from the one that publishes, and acknowledgements
@@ -130,7 +133,9 @@ class Participant:
             decoder=raw_body,
         )
         async def on_command(body: bytes, message: RabbitMessage) -> None:
-            await self._handle(name, Command.model_validate_json(body), message)
+            command = Command.model_validate_json(body)
+            with processing(self.tracer, queue.routing_key, queue.name, message.headers):
+                await self._handle(name, command, message)
 
     async def _handle(self, name: str, command: Command, message: RabbitMessage) -> None:
         behaviour = self.behaviour[name]
@@ -147,21 +152,20 @@ class Participant:
         return carry_out(self.rules[name], command, behaviour, self._ledger)
 
     async def _send(self, answer: Answer, command: Command, message: RabbitMessage) -> None:
-        # The trace context goes through untouched: a stand-in exports no span that the next one could hang on.
-        trace = {key: str(message.headers[key]) for key in TRACE_CONTEXT if key in message.headers}
-        async with asyncio.timeout(PUBLISH_SECONDS):
-            await self.publisher.publish(
-                answer.body,
-                exchange=EXCHANGE,
-                routing_key=answer.routing_key,
-                persist=True,
-                content_type="application/json",
-                message_id=str(answer.event_id),
-                correlation_id=str(command.saga_id or message.correlation_id),
-                message_type=answer.routing_key,
-                timestamp=datetime.now(UTC),
-                headers={**trace},
-            )
+        with publishing(self.tracer, answer.routing_key) as headers:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self.publisher.publish(
+                    answer.body,
+                    exchange=EXCHANGE,
+                    routing_key=answer.routing_key,
+                    persist=True,
+                    content_type="application/json",
+                    message_id=str(answer.event_id),
+                    correlation_id=str(command.saga_id or message.correlation_id),
+                    message_type=answer.routing_key,
+                    timestamp=datetime.now(UTC),
+                    headers={**headers},
+                )
 
 
 async def raw_body(message: RabbitMessage) -> bytes:

@@ -1,18 +1,16 @@
 """A private RabbitMQ: of this machine if installed, else unpacked from Debian's packages, else in Docker."""
 
 import os
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from local import debian
 from local.broker import ForeignRabbitMQ, RabbitMQ, accepts
 from local.child import Child, run
 from local.docker import DockerRabbitMQ, answers
 from local.errors import LocalError, NoRabbitMQError
 from local.host import LOOPBACK, free_port, give, kept_secret, lock_home, prepare_home, require_free, server_account
+from local.programs import Programs, find_programs
 
 READY_SECONDS = 90.0
 # Within milliseconds every queue is closed and on disk; then the management plug-in lets the node wait 5 s for nothing.
@@ -21,8 +19,6 @@ STOP_SECONDS = 2.0
 NODE = "orders@localhost"
 # How old the numbers of a quorum queue may be; 5 s by default.
 QUORUM_TICK_MS = 250
-# Debian's own `rabbitmq-server` insists on the service's user; the script behind it does not.
-INSTALLED = Path("/usr/lib/rabbitmq/bin")
 
 
 def quiet(_: str) -> None:
@@ -51,28 +47,6 @@ def rabbitmq(home: Path, port: int = 0, *, say: Callable[[str], None] = quiet) -
     raise NoRabbitMQError(
         f"{reason}\nInstall rabbitmq-server, start Docker, or set RABBITMQ_URL to a RabbitMQ that runs somewhere."
     )
-
-
-@dataclass(frozen=True)
-class Programs:
-    """Where RabbitMQ's scripts are, and what to put into the environment so that they find Erlang."""
-
-    scripts: Path
-    path: str
-    libraries: str = ""
-
-
-def find_programs(say: Callable[[str], None]) -> Programs | None:
-    """The installed RabbitMQ, else Debian's packages, downloaded if need be; None where there is neither."""
-    system_path = os.environ.get("PATH", os.defpath)
-    installed = shutil.which("rabbitmq-server")
-    if shutil.which("erl") and (installed or INSTALLED.exists()):
-        return Programs(INSTALLED if INSTALLED.exists() else Path(str(installed)).resolve().parent, system_path)
-    if not debian.available():
-        return None
-    root = debian.unpacked_rabbitmq(say)
-    libraries = ":".join(str(folder) for folder in root.glob("usr/lib/*-linux-gnu*"))
-    return Programs(root / "usr/lib/rabbitmq/bin", f"{root}/usr/lib/erlang/bin:{system_path}", libraries)
 
 
 class PrivateRabbitMQ(RabbitMQ):

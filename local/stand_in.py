@@ -6,7 +6,8 @@ those it names. Whoever may call it may break the participant: bind it to the lo
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from faststream.asgi import AsgiFastStream, AsgiResponse
@@ -16,6 +17,7 @@ from starlette.requests import Request
 
 from local.participant import Participant
 from local.rule import Behaviour, Rule
+from local.tracing import tracer
 
 MAX_BYTES = 64 * 1024
 Behaviours = RootModel[dict[str, Behaviour]]
@@ -38,11 +40,18 @@ def ledger_path(folder: Path, name: str) -> Path:
 
 def app(participant: Participant) -> AsgiFastStream:
     """The participant as an application. Nothing is opened before it runs."""
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        with tracer(participant.name) as participant.tracer:
+            async with participant.book():
+                yield
+
     return AsgiFastStream(
         participant.publisher,
         participant.consumer,
         asgi_routes=[("/behaviour", control(participant))],
-        lifespan=participant.book,
+        lifespan=lifespan,
     )
 
 

@@ -98,6 +98,17 @@ class IncidentKind(StrEnum):
     CONTRADICTION = "contradiction"
 
 
+DEAD_LETTER_REASONS = frozenset({
+    # as this service's own errors name them
+    "unreadable", "too_large", "invalid", "refused", "unknown_order", "different_content", "refused_by_database",
+    # as RabbitMQ does
+    "rejected", "expired", "maxlen", "delivery_limit",
+    # a command that was parked; and all others
+    "unanswered", "unknown",
+})  # fmt: skip
+"""Why messages become dead letters."""
+
+
 class Position(Enum):
     """Where a saga can stand: status, current step, and the command whose reply is awaited.
 

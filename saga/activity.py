@@ -5,7 +5,6 @@ of a saga becomes longer. What a crash takes with it is a few seconds of a chart
 """
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -21,8 +20,6 @@ from models.tables import Activity as ActivityRow
 from saga.database import Sessions
 from saga.errors import classify
 from saga.moves import Move
-
-log = logging.getLogger(__name__)
 
 NOTE_EVERY = timedelta(seconds=5)
 """How late a chart may be."""

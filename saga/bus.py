@@ -5,7 +5,6 @@ publish, and the consumers must go on.
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import cast
@@ -27,11 +26,13 @@ from saga.amqp_values import sendable
 from saga.backoff import Trouble
 from saga.errors import BusAwayError
 from saga.failpoints import reach
+from saga.logs import get_logger
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE, Envelope
 from saga.supervise import own_cancellation
+from saga.telling import Words, tell
 from saga.traceparent import HEADER, of_message
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 DEAD_LETTER_QUEUE = "order-service.dead-letters"
 SOURCE = "/order-service"
@@ -59,11 +60,11 @@ _GLANCE = 0.005
 """Seconds. What is not blocked says so at once."""
 BUS_ERRORS = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, BusAwayError)
 """What comes out of the client library when the connection is gone or going."""
-BLOCKED = "blocked: RabbitMQ is short of memory or disk"
+BLOCKED = Words("blocked: RabbitMQ is short of memory or disk")
 """Why nothing is sent that would only arrive, once more, when the alarm is over."""
-LATE = "not confirmed in time"
+LATE = Words("not confirmed in time")
 """Why a message may have arrived, or not."""
-UNROUTABLE = "unroutable: no queue is bound for it"
+UNROUTABLE = Words("unroutable: no queue is bound for it")
 """Why a message stays in the outbox until whoever it is for has declared a queue."""
 
 
@@ -85,7 +86,7 @@ class Bus:
         """Close the connection, if there is one."""
         await self._drop()
 
-    async def publish(self, envelopes: Sequence[Envelope]) -> dict[UUID, str]:
+    async def publish(self, envelopes: Sequence[Envelope]) -> dict[UUID, Words]:
         """Publish these and wait until each is confirmed and routed.
 
         Returns:
@@ -102,7 +103,7 @@ class Bus:
             for envelope in envelopes
         }
         done, late = await asyncio.wait(tasks, timeout=PUBLISH_TIMEOUT.total_seconds())
-        failures: dict[UUID, str] = {}
+        failures: dict[UUID, Words] = {}
         for task in late:
             task.cancel()
             failures[tasks[task].id] = LATE
@@ -200,7 +201,7 @@ class Bus:
         try:
             await self._open()
         except BUS_ERRORS as error:
-            self._trouble.say(f"RabbitMQ cannot be reached for publishing ({why(error)})")
+            self._trouble.say("RabbitMQ cannot be reached for publishing", error=error)
         else:
             self._trouble.over("RabbitMQ is there; publishing")
 
@@ -249,7 +250,7 @@ async def close(connection: AbstractConnection) -> None:
         async with asyncio.timeout(1):
             await own_cancellation(connection.close())
     except BUS_ERRORS as error:
-        log.debug("closing a dead connection: %s", error)
+        log.debug("closing a dead connection", error=error)
 
 
 async def _declare(connection: AbstractConnection) -> tuple[AbstractChannel, dict[str, AbstractExchange]]:
@@ -280,7 +281,7 @@ async def _publish(exchange: AbstractExchange, message: aio_pika.Message, routin
         wait=False,
     )
     if not isinstance(confirmation, aiormq.spec.Basic.Ack):
-        raise BusAwayError(f"not confirmed: {confirmation}")
+        raise BusAwayError(f"not confirmed: {type(confirmation).__name__}")
 
 
 def _message(envelope: Envelope) -> aio_pika.Message:
@@ -307,10 +308,10 @@ def _message(envelope: Envelope) -> aio_pika.Message:
     )
 
 
-def why(error: BaseException) -> str:
+def why(error: BaseException) -> Words:
     """What happened, in one line."""
     if isinstance(error, PublishError):
         return UNROUTABLE
     if isinstance(error, DeliveryError):
-        return "refused by the broker"
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+        return Words("refused by the broker")
+    return tell(error)

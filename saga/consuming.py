@@ -7,7 +7,6 @@ consumer for long, is given up: what it has not acked is handed out again.
 """
 
 import asyncio
-import logging
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, cast
@@ -27,12 +26,14 @@ from faststream.rabbit.subscriber import RabbitSubscriber
 
 from saga import metrics
 from saga.backoff import Backoff, Trouble
-from saga.bus import BUS_ERRORS, close, why
+from saga.bus import BUS_ERRORS, DEAD_LETTER_QUEUE, close
 from saga.errors import BusAwayError, ConfigurationError
+from saga.logs import get_logger
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
 from saga.supervise import own_cancellation
+from saga.telling import Words, tell
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LOOK_EVERY = 1.5
 """Seconds between two looks at whether everything is still there."""
@@ -83,7 +84,7 @@ class Consumers(RabbitBroker):
             async with asyncio.timeout(FINISH_SECONDS + 1):
                 await own_cancellation(super().stop(exc_type, exc_val, exc_tb))
         except (*BUS_ERRORS, ExceptionGroup) as error:
-            log.debug("closing a dead connection: %s", error)
+            log.debug("closing a dead connection", error=error)
             await self._abandon()
 
     async def run(self) -> None:
@@ -103,7 +104,7 @@ class Consumers(RabbitBroker):
                 await self._look()
             except BUS_ERRORS as error:
                 self._unanswered += 1
-                trouble.say(f"not all is consumed ({why(error)})")
+                trouble.say("not all is consumed", error=error)
                 if self._unanswered > 1:
                     metrics.CONSUMER_RESTARTS.inc()
                     await self._begin()
@@ -122,6 +123,11 @@ class Consumers(RabbitBroker):
     def _ours(self) -> list[RabbitSubscriber]:
         return [one for one in self.subscribers if isinstance(one, RabbitSubscriber)]
 
+    @property
+    def _names(self) -> list[str]:
+        """What is declared by this service."""
+        return [EXCHANGE, DEAD_LETTER_EXCHANGE, DEAD_LETTER_QUEUE, *(one.queue.name for one in self._ours)]
+
     async def _begin(self) -> None:
         """Connect, declare and consume, however often it takes."""
         backoff = Backoff(log)
@@ -132,9 +138,9 @@ class Consumers(RabbitBroker):
                     await own_cancellation(super().start())
             except BUS_ERRORS as error:
                 # what worked before is not mistyped: somebody is changing it
-                if not self._once_there and (refusal := _refusal(error)):
+                if not self._once_there and (refusal := _refusal(error, self._names)):
                     raise ConfigurationError(refusal) from error
-                await backoff.pause(f"RabbitMQ cannot be reached for consuming ({why(error)})")
+                await backoff.pause("RabbitMQ cannot be reached for consuming", error=error)
             else:
                 self._unanswered, self._once_there = 0, True
                 backoff.over("RabbitMQ is there; consuming")
@@ -165,7 +171,7 @@ class Consumers(RabbitBroker):
                 missing = await own_cancellation(self._mend(probe))
         except BUS_ERRORS as error:
             # a queue alone, without a leader, say: the others must not suffer for it
-            log.warning("a queue of this service cannot be looked after: %s", why(error))
+            log.warning("a queue cannot be looked after", queue=_meant(error, self._names), error=error)
         finally:
             with suppress(*BUS_ERRORS):
                 async with asyncio.timeout(ANSWER_SECONDS):
@@ -198,21 +204,27 @@ class Consumers(RabbitBroker):
         return missing
 
 
-def _refusal(error: BaseException) -> str | None:
+def _refusal(error: BaseException, names: list[str]) -> str | None:
     """What is wrong with the configuration, in words; None where RabbitMQ is only away."""
     match error:
         case ChannelPreconditionFailed():
+            which = _meant(error, names) or "RabbitMQ's log names it"
             return (
-                f"a queue or exchange of this service exists in another form ({why(error)}): let it run empty,"
+                f"a queue or exchange of this service exists in another form ({which}): let it run empty,"
                 " delete it (rabbitmqctl delete_queue NAME), and start again"
             )
         case AuthenticationError() | ProbableAuthenticationError() | ChannelAccessRefused():
-            return f"RABBITMQ_URL: RabbitMQ refuses the user, the password or a right ({why(error)})"
+            return f"RABBITMQ_URL: RabbitMQ refuses the user, the password or a right ({tell(error)})"
         case ConnectionNotAllowed() | InvalidFrameError() if "Close" in str(error):
             # all that the client library tells of a virtual host that is not to be had
             return "RABBITMQ_URL: RabbitMQ refuses the virtual host: it does not exist, or the user may not use it"
         case _:
             return None
+
+
+def _meant(error: BaseException, names: list[str]) -> Words | None:
+    """Which of these RabbitMQ speaks of, in words that are told no further."""
+    return next((Words(name) for name in names if f"'{name}'" in str(error)), None)
 
 
 async def _cancel(one: RabbitSubscriber) -> None:

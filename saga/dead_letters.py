@@ -21,15 +21,6 @@ from models.tables import DeadLetter
 _LETTERS = cast("Table", DeadLetter.__table__)  # type: ignore[attr-defined]
 
 
-REASONS = frozenset({
-    # as this service's own errors name them
-    "unreadable", "too_large", "invalid", "refused", "unknown_order", "different_content", "refused_by_database",
-    # as RabbitMQ does
-    "rejected", "expired", "maxlen", "delivery_limit",
-    # a command that was parked; and all others
-    "unanswered", "unknown",
-})  # fmt: skip
-"""Why messages become dead letters."""
 SHORT_BODY_BYTES = 8 * 1024
 """Up to here a body is read where many are listed: a reply or a request to cancel is far shorter."""
 

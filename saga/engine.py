@@ -7,7 +7,6 @@ neighbours, nor does one deadline that cannot be carried out: such a batch is do
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -19,10 +18,12 @@ from saga.batch import Batch
 from saga.database import Sessions
 from saga.errors import DatabaseFault, OrderServiceError, RefusedByDatabaseError, classify
 from saga.failpoints import reach
+from saga.logs import get_logger
 from saga.outbox import Envelope
+from saga.telling import tell
 from saga.values import Decision, Event, Policy
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MAX_BATCH = 200
 """The most events in one transaction."""
@@ -127,7 +128,7 @@ class Engine:
                 fault = classify(error)
                 if fault is DatabaseFault.AWAY:
                     metrics.DATABASE_RETRIES.inc()
-                    await backoff.pause(f"the database is away ({_short(error)})")
+                    await backoff.pause("the database is away", error=error)
                     continue
                 if len(arrivals) > 1:
                     await self._commit_each(arrivals)
@@ -155,16 +156,16 @@ class Engine:
             if not arrival.answer.done():
                 arrival.answer.set_result(fired)
         elif fault is DatabaseFault.BUSY and arrival.collisions < _MOST_COLLISIONS:
-            log.warning("something else is in the way (%s); trying again later", _short(error))
+            log.warning("something else is in the way; trying again later", error=error)
             metrics.DATABASE_RETRIES.inc()
         elif not arrival.answer.done():
-            refused = RefusedByDatabaseError(f"PostgreSQL refuses it: {_short(error)}")
+            refused = RefusedByDatabaseError(f"PostgreSQL refuses it: {tell(error)}")
             arrival.answer.set_exception(refused if fault is DatabaseFault.DATA else error)
 
     async def _fire_each(self, held: list[UUID], error: Exception) -> int:
         """Fire as many deadlines, each alone; one that fails even so is left alone for a while."""
         if len(held) == 1:
-            log.error("the deadline of order %s cannot be carried out; leaving it alone", held[0], exc_info=error)
+            log.error("a deadline cannot be carried out; leaving it alone", order_id=held[0], exc_info=error)
             self._passed_over[held[0]] = asyncio.get_running_loop().time() + PASSED_OVER_SECONDS
             return 0
         fired = 0
@@ -194,7 +195,3 @@ class Engine:
                 arrival.answer.set_exception(answer)
             else:
                 arrival.answer.set_result(answer)
-
-
-def _short(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

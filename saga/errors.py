@@ -15,6 +15,8 @@ class OrderServiceError(Exception):
 
     reason = "error"
     """One word for dead letters and metrics."""
+    quotes = True
+    """Whether its words may quote what somebody sent: then they are for who sent it, and for no log."""
 
 
 class RefusedError(OrderServiceError):
@@ -27,6 +29,7 @@ class UnknownOrderError(RefusedError):
     """There is no such order."""
 
     reason = "unknown_order"
+    quotes = False
 
     def __init__(self, order_id: UUID) -> None:
         super().__init__(f"there is no order {order_id}")
@@ -37,6 +40,7 @@ class UnknownTableError(OrderServiceError):
     """The saga was started under a transition table that this release does not know: another one goes on with it."""
 
     reason = "unknown_table"
+    quotes = False
 
     def __init__(self, order_id: UUID, version: int) -> None:
         super().__init__(
@@ -66,18 +70,21 @@ class DatabaseAwayError(OrderServiceError):
     """The database cannot be reached at the moment; nothing was lost. Try again."""
 
     reason = "database_away"
+    quotes = False
 
 
 class BusAwayError(OrderServiceError):
     """RabbitMQ cannot be reached at the moment; the message stays in the outbox."""
 
     reason = "bus_away"
+    quotes = False
 
 
 class ConfigurationError(OrderServiceError):
     """The service cannot start like this; the message names the variable and says what to do."""
 
     reason = "configuration"
+    quotes = False
 
 
 DATABASE_ERRORS: tuple[type[Exception], ...] = (DBAPIError, PoolTimeoutError, OSError)

@@ -5,7 +5,6 @@ database is the same from every instance: take the `max` of it, not the `sum`.
 """
 
 import asyncio
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 
@@ -13,14 +12,14 @@ from prometheus_client import REGISTRY, CollectorRegistry, Metric, generate_late
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from models.states import IncidentKind
+from models.states import DEAD_LETTER_REASONS, IncidentKind
 from saga.database import Sessions
-from saga.dead_letters import REASONS
 from saga.errors import classify
+from saga.logs import get_logger
 from saga.metrics import of_all_workers
 from saga.overview import MOST, Overview, look
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _SAME = "The same from every instance."
 
@@ -105,15 +104,15 @@ def _standing(all_: Overview) -> Iterator[Metric]:
     yield _gauge("outbox_messages", f"Messages that are not known to have left, up to {MOST}. {_SAME}", all_.outbox)
     yield _gauge(
         "outbox_oldest_message_age_seconds",
-        f"Age of the oldest of those, 0 where there is none. {_SAME}",
+        f"Age of the oldest of those that a queue would take, 0 where there is none. {_SAME}",
         _seconds(all_.outbox_oldest),
     )
     unroutable = "Of those, the ones that no queue takes"
     yield _gauges("outbox_unroutable_messages", f"{unroutable}. {_SAME}", "key", all_.unroutable)
-    letters = dict.fromkeys(REASONS, 0)
+    letters = dict.fromkeys(DEAD_LETTER_REASONS, 0)
     for reason, count in all_.dead_letters.items():
         # whoever may publish may invent reasons
-        letters[reason if reason in REASONS else "unknown"] += count
+        letters[reason if reason in DEAD_LETTER_REASONS else "unknown"] += count
     yield _gauges("dead_letters_open", f"Dead letters that nobody has dealt with. {_SAME}", "reason", letters)
 
 

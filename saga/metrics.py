@@ -5,12 +5,15 @@ beside those of the others (prometheus_client's multi-process mode), and whoever
 """
 
 import os
+from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from models.states import TERMINAL, Command, IncidentKind
+from models.states import DEAD_LETTER_REASONS, TERMINAL, Command, IncidentKind
+from models.states import EntryStatus as S
 from saga.workers import common_folder, is_alive, is_worker
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -65,10 +68,20 @@ QUEUE_CONSUMERS = Gauge(
     multiprocess_mode="livesum",
 )
 
-for _counter, _words in ((FINISHED, TERMINAL), (INCIDENTS, IncidentKind), (TIMEOUTS, Command), (RETRIES, Command)):
-    for _word in sorted(_words):
+_ENDS = (S.COMPLETED, S.FAILED, S.CANCELLED, S.RESOLVED)
+"""How steps end."""
+_KNOWN: tuple[tuple[Counter, Iterable[Sequence[str]]], ...] = (
+    (FINISHED, product(TERMINAL)),
+    (STEPS, product(Command, _ENDS)),
+    (TIMEOUTS, product(Command)),
+    (RETRIES, product(Command)),
+    (INCIDENTS, product(IncidentKind)),
+    (DEAD_LETTERS, product(DEAD_LETTER_REASONS)),
+)
+for _counter, _series in _KNOWN:
+    for _words in _series:
         # from nothing to one is no increase: the first of each would not be seen
-        _counter.labels(_word)
+        _counter.labels(*_words)
 
 
 def of_all_workers() -> CollectorRegistry | None:

@@ -62,8 +62,7 @@ class Move:
         before, after = self.before, self.after
         if before is None or before.position.open_command is None:
             return None
-        stays = after.position is before.position and after.entered_at == before.entered_at
-        return None if stays else (before, before.position.open_command)
+        return None if after.position is before.position else (before, before.position.open_command)
 
     @property
     def outcome_of_step(self) -> str:

@@ -42,6 +42,7 @@ class Overview:
     """By kind."""
     outbox: int
     outbox_oldest: timedelta | None
+    """Of those that a queue would take."""
     unroutable: Mapping[str, int]
     """Messages that no queue takes, by routing key."""
     dead_letters: Mapping[str, int]
@@ -68,14 +69,16 @@ _UNFINISHED = _SAGAS.c.completed_at.is_(None)
 _OLD = _SAGAS.c.created_at < func.clock_timestamp() - bindparam("timeout", type_=Interval())
 _SOME_SAGAS = _some(_SAGAS.c.created_at, where=_UNFINISHED)
 _SOME_OLD_SAGAS = _some(_SAGAS.c.created_at, where=_UNFINISHED & _OLD)
-_SOME_MESSAGES = _some(_OUTBOX.c.created_at)
+_SOME_MESSAGES = _some(_OUTBOX.c.created_at, _OUTBOX.c.last_error.is_distinct_from(UNROUTABLE).label("leaves"))
 
 _NUMBERS = select(
     select(func.count()).select_from(_SOME_SAGAS).scalar_subquery().label("unfinished"),
     select(func.count()).select_from(_SOME_OLD_SAGAS).scalar_subquery().label("timed_out"),
     select(_AGE).where(_UNFINISHED).scalar_subquery().label("oldest_unfinished"),
     select(func.count()).select_from(_SOME_MESSAGES).scalar_subquery().label("outbox"),
-    select(func.clock_timestamp() - func.min(_SOME_MESSAGES.c.created_at)).scalar_subquery().label("outbox_oldest"),
+    select(func.clock_timestamp() - func.min(_SOME_MESSAGES.c.created_at).filter(_SOME_MESSAGES.c.leaves))
+    .scalar_subquery()
+    .label("outbox_oldest"),
 )
 _INCIDENTS = _count_by(_SAGAS.c.incident["kind"].astext, _SAGAS.c.incident.is_not(None))
 _UNROUTABLE = _count_by(_OUTBOX.c.routing_key, _OUTBOX.c.last_error == UNROUTABLE)

@@ -6,8 +6,7 @@ queue left there is claimed, by any worker, once its lease has run out.
 """
 
 import asyncio
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
@@ -18,9 +17,10 @@ from saga.bus import PUBLISH_TIMEOUT, UNROUTABLE, Bus
 from saga.database import Sessions
 from saga.errors import classify
 from saga.failpoints import reach
+from saga.logs import get_logger
 from saga.outbox import LEASE, Envelope
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MAX_BATCH = 500
 SWEEP_EVERY = timedelta(seconds=1)
@@ -111,7 +111,7 @@ class Relay:
             except Exception as error:
                 if not classify(error).transient:
                     raise
-                log.debug("the outbox cannot be read for now: %s", error)
+                log.debug("the outbox cannot be read for now", error=error)
                 return
             if claimed:
                 reach("relay.claimed")
@@ -131,15 +131,17 @@ class Relay:
             except Exception as error:
                 if not classify(error).transient:
                     raise
-                log.warning("published, but the rows stay and will be published again: %s", error)
+                # told when they are published again, and so once
+                log.warning("published, but the rows stay and will be published again", error=error)
+            else:
+                telemetry.published(published)
             reach("relay.removed")
-            telemetry.published(published)
             telemetry.not_published(failed)
             for envelope in published:
                 if trouble := self._troubles.pop(envelope.routing_key, None):
-                    trouble.over(f"{envelope.routing_key} is published again")
+                    trouble.over("published again", routing_key=envelope.routing_key)
             for key, why in dict.fromkeys((envelope.routing_key, why) for envelope, why in failed):
-                self._troubles.setdefault(key, Trouble(log)).say(f"{key} cannot be published ({why})")
+                self._troubles.setdefault(key, Trouble(log)).say("cannot be published", routing_key=key, error=why)
 
         self._in_hand = []
 
@@ -148,16 +150,16 @@ class Relay:
         self._in_hand, self._waiting = [], []
         if not left:
             return
-        log.info("handing back %d messages that are not known to have arrived", len(left))
+        log.info("handing back messages that are not known to have arrived", count=len(left))
         try:
             async with asyncio.timeout(HAND_BACK_WITHIN.total_seconds()), self._sessions() as session:
                 await store.release_if_leased(session, left)
         except Exception as error:
             if not classify(error).transient:
                 raise
-            log.warning("they wait for their lease to run out: %s", error)
+            log.warning("they wait for their lease to run out", error=error)
 
-    async def _settle(self, published: list[Envelope], failed: list[tuple[Envelope, str]]) -> None:
+    async def _settle(self, published: list[Envelope], failed: Sequence[tuple[Envelope, str]]) -> None:
         waits: list[tuple[UUID, str, timedelta]] = []
         tried: set[str] = set()
         for envelope, why in failed:

@@ -3,7 +3,8 @@
 A span is made when what it tells of is over, from what is stored: a saga may take hours and three workers. The root
 lasts from the saga's begin to its end; under it is a span for each step, with its attempts as events; under a step its
 commands' publishing, which the participant's own spans continue, and what was handled for it. Names are those of
-OpenTelemetry's conventions for messaging and HTTP. No attribute carries a name, an item, or anybody's own words.
+OpenTelemetry's conventions for messaging and HTTP; what is ours begins with `saga.` or `order.`. A message is called by
+its routing key, since the exchange is always the same. No attribute carries a name, an item, or anybody's own words.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from datetime import datetime
 from typing import Literal
 
 from models.states import Command, EntryStatus, OrderStatus
+from saga.cells import Signal
 from saga.moves import COMPENSATIONS, Move, Origin
 from saga.outbox import DEAD_LETTER_EXCHANGE, Envelope
 from saga.traceparent import is_sampled, new_child, of_message, of_step, trace_id
@@ -21,7 +23,6 @@ Attributes = Mapping[str, str | int | bool]
 Kind = Literal["internal", "server", "consumer", "producer"]
 _RIGHT_ENDS = (EntryStatus.COMPLETED, EntryStatus.RESOLVED, EntryStatus.CANCELLED)
 """How a step ends without an error."""
-_STEPS = frozenset(Command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,13 @@ def of_move(move: Move, now: int) -> Iterator[Span]:
 def of_publication(envelope: Envelope, now: int) -> Span:
     """A message's way from the transaction that wrote it to the broker's confirmation, outages included."""
     start = _nanoseconds(envelope.created_at)
+    destination = f"{envelope.exchange}:{envelope.routing_key}"
+    dead = envelope.exchange == DEAD_LETTER_EXCHANGE
     attributes: dict[str, str | int] = {
         **MESSAGING,
         "messaging.operation.name": "publish",
         "messaging.operation.type": "send",
-        "messaging.destination.name": f"{envelope.exchange}:{envelope.routing_key}",
+        "messaging.destination.name": destination,
         "messaging.rabbitmq.destination.routing_key": envelope.routing_key,
         "messaging.message.id": str(envelope.message_id),
         "messaging.message.conversation_id": str(envelope.saga_id),
@@ -72,14 +75,14 @@ def of_publication(envelope: Envelope, now: int) -> Span:
     if envelope.last_error:
         attributes["saga.outbox.delayed_by"] = envelope.last_error.partition(":")[0]
     return Span(
-        f"publish {envelope.routing_key}",
+        f"publish {destination if dead else envelope.routing_key}",
         of_message(envelope.traceparent, envelope.id),
         envelope.traceparent,
         start,
         max(start, now),
         "producer",
         attributes,
-        error="dead letter" if envelope.exchange == DEAD_LETTER_EXCHANGE else None,
+        error="dead letter" if dead else None,
     )
 
 
@@ -89,8 +92,7 @@ MESSAGING = {"messaging.system": "rabbitmq"}
 def _handling(move: Move, origin: Origin, step: str, now: int) -> Span:
     """What brought the event here, from its arrival to the commit.
 
-    It stands under the participant's span where it names one, as it does by continuing the trace. A trace of somebody
-    else's is linked.
+    It stands under the participant's span where it names one that is told. A trace of somebody else's is linked.
     """
     name, attributes = origin.describe()
     came_from = origin.traceparent
@@ -98,7 +100,7 @@ def _handling(move: Move, origin: Origin, step: str, now: int) -> Span:
     return Span(
         name,
         new_child(move.traceparent),
-        came_from if ours else step,
+        came_from if came_from and ours and is_sampled(came_from) else step,
         min(origin.began, now),
         now,
         "consumer" if origin.is_message else "server",
@@ -112,7 +114,15 @@ def _timer(move: Move, due_at: datetime, step: str, now: int) -> Span:
     """A deadline, from when it came to the commit of what it brought."""
     start = _nanoseconds(due_at)
     attributes = {**_identity(move.after), "saga.signal": move.signal, "saga.outcome": move.outcome}
-    return Span(f"timer {move.signal}", new_child(move.traceparent), step, min(start, now), now, attributes=attributes)
+    return Span(
+        f"timer {move.signal}",
+        new_child(move.traceparent),
+        step,
+        min(start, now),
+        now,
+        attributes=attributes,
+        error=move.signal if move.signal == Signal.TIMED_OUT else None,
+    )
 
 
 def _step(move: Move, saga: Saga, command: Command, context: str) -> Span:
@@ -133,7 +143,7 @@ def _step(move: Move, saga: Saga, command: Command, context: str) -> Span:
             "saga.step.attempts": saga.attempt,
             "saga.compensation": command in COMPENSATIONS,
         },
-        events=(("Sent", start, {"attempt": 1}), *map(_event, entries)),
+        events=(("Sent", start, {}), *map(_event, entries)),
         error=None if outcome in _RIGHT_ENDS else outcome,
     )
 
@@ -141,6 +151,7 @@ def _step(move: Move, saga: Saga, command: Command, context: str) -> Span:
 def _root(move: Move) -> Span:
     """The saga, from its begin to its end."""
     saga = move.after
+    start = _nanoseconds(saga.created_at)
     attributes: dict[str, str | int | bool] = {
         **_identity(saga),
         "saga.status": saga.position.status,
@@ -153,10 +164,9 @@ def _root(move: Move) -> Span:
         "order saga",
         move.traceparent,
         None,
-        start := _nanoseconds(saga.created_at),
+        start,
         max(start, _nanoseconds(saga.completed_at or saga.updated_at)),
         attributes=attributes,
-        events=tuple(_event(entry) for entry in saga.history if entry["step"] not in _STEPS),
         error=None if saga.position.order_status is OrderStatus.CONFIRMED else saga.position.status,
     )
 
@@ -167,8 +177,8 @@ def _identity(saga: Saga) -> dict[str, str]:
 
 def _event(entry: Entry) -> tuple[str, int, Attributes]:
     """An entry of the history, without its words."""
-    more = {"count": entry["count"]} if "count" in entry else {}
-    return entry["status"], _time(entry), {"signal": entry["event"], "attempt": entry["attempt"], **more}
+    more = {"saga.count": entry["count"]} if "count" in entry else {}
+    return entry["status"], _time(entry), {"saga.signal": entry["event"], "saga.attempt": entry["attempt"], **more}
 
 
 def _time(entry: Entry) -> int:

@@ -3,20 +3,23 @@
 What is only away is waited for. What is wrong ends the start, in one line that says what to do.
 """
 
-import logging
-
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saga import store
 from saga.backoff import Backoff
 from saga.database import migrate, schema_is_current, sessions
 from saga.errors import REFUSED_LOGIN, ConfigurationError, classify, sqlstate
+from saga.logs import get_logger
 from saga.table import TABLES
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
-_AWAY = "the database cannot be reached yet (%s)"
-_BEHIND = "the schema is not up to date, and AUTO_MIGRATE is off: run the migrations"
+_REFUSALS = {
+    "28": "the user or the password is wrong, or pg_hba.conf does not let this host in",
+    "3D000": "there is no such database",
+    "42501": "the user lacks a right: to connect, or to change the schema",
+}
+"""What the beginnings in `REFUSED_LOGIN` mean. PostgreSQL's own words name the user, who may be a password mistyped."""
 
 
 async def prepare(database: AsyncEngine, *, auto_migrate: bool) -> None:
@@ -38,15 +41,14 @@ async def prepare(database: AsyncEngine, *, auto_migrate: bool) -> None:
                 await _refuse_unknown_tables(database)
                 backoff.over("the database is there")
                 return
-            why = _BEHIND
+            await backoff.pause("the schema is not up to date, and AUTO_MIGRATE is off: run the migrations")
         except Exception as error:
             if (code := sqlstate(error)).startswith(REFUSED_LOGIN):
-                said = str(getattr(error, "orig", error)).splitlines()[0]
+                said = next(words for beginning, words in _REFUSALS.items() if code.startswith(beginning))
                 raise ConfigurationError(f"DATABASE_URL: PostgreSQL refuses it ({code}): {said}") from error
             if not classify(error).transient:
                 raise
-            why = _AWAY % (type(error).__name__)
-        await backoff.pause(why)
+            await backoff.pause("the database cannot be reached yet", error=error)
 
 
 async def _refuse_unknown_tables(database: AsyncEngine) -> None:

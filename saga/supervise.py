@@ -1,10 +1,8 @@
 """Background tasks that do not die silently, and how the process ends: told to, or because it cannot go on."""
 
 import asyncio
-import logging
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
@@ -12,9 +10,11 @@ from typing import TypeVar
 
 from saga import metrics
 from saga.errors import BusAwayError, ConfigurationError
+from saga.logs import get_logger
+from saga.telling import Words
 
 _T = TypeVar("_T")
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _PAUSE = 1.0
 """Seconds before a dead task is started again."""
@@ -73,11 +73,11 @@ async def _keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await own_cancellation(work())
         except ConfigurationError as error:
-            print(f"order-service: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the last words
+            log.critical("the service cannot start like this", error=error)
             # a SystemExit in a task ends the loop, but neither quietly nor surely the process
             os._exit(_CANNOT_START)
         except Exception:
-            log.exception("background task %s died; starting it again", name)
+            log.exception("a background task died; starting it again", task=Words(name))
         metrics.TASK_RESTARTS.labels(name).inc()
         await asyncio.sleep(_PAUSE)
 

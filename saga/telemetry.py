@@ -3,18 +3,19 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-
-import structlog
+from functools import cache
+from typing import Any
 
 from models.states import EntryStatus
 from saga import metrics, spans
 from saga.activity import ACTIVITY
+from saga.logs import get_logger
 from saga.moves import Move
 from saga.outbox import Envelope
 from saga.traceparent import is_sampled, trace_id
 from saga.tracing import TRACER
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def committed(moves: Sequence[Move], batch: int) -> None:
@@ -32,7 +33,7 @@ def published(envelopes: Iterable[Envelope]) -> None:
     """The broker has confirmed these messages, and their rows are gone."""
     now = time.time_ns()
     for envelope in envelopes:
-        metrics.PUBLISHED.labels(envelope.routing_key).inc()
+        _labelled(metrics.PUBLISHED, envelope.routing_key).inc()
         if is_sampled(envelope.traceparent):
             TRACER.tell([spans.of_publication(envelope, now)])
 
@@ -43,47 +44,53 @@ def not_published(failed: Iterable[tuple[Envelope, str]]) -> None:
         metrics.UNPUBLISHED.labels(key, why).inc(count)
 
 
+@cache
+def _labelled(metric: Any, *labels: str) -> Any:
+    """The metric for these labels, of which there are few: the library takes longer to find it than to count."""
+    return metric.labels(*labels)
+
+
 def _count(move: Move) -> None:
-    metrics.EVENTS.labels(move.signal, move.outcome).inc()
+    _labelled(metrics.EVENTS, move.signal, move.outcome).inc()
     if move.after is move.before:
         return
     if move.began:
         metrics.STARTED.inc()
     if move.ended:
         status = move.after.position.status
-        metrics.FINISHED.labels(status).inc()
-        metrics.SAGA_SECONDS.labels(status).observe((move.after.updated_at - move.after.created_at).total_seconds())
+        _labelled(metrics.FINISHED, status).inc()
+        _labelled(metrics.SAGA_SECONDS, status).observe((move.after.updated_at - move.after.created_at).total_seconds())
     _count_step(move)
     if move.compensates:
         metrics.COMPENSATIONS.inc()
     if move.incident:
-        metrics.INCIDENTS.labels(move.incident).inc()
+        _labelled(metrics.INCIDENTS, move.incident).inc()
 
 
 def _count_step(move: Move) -> None:
     if left := move.left:
         saga, command = left
-        metrics.STEPS.labels(command, move.outcome_of_step).inc()
-        metrics.STEP_SECONDS.labels(command).observe((move.after.updated_at - saga.entered_at).total_seconds())
+        _labelled(metrics.STEPS, command, move.outcome_of_step).inc()
+        _labelled(metrics.STEP_SECONDS, command).observe((move.after.updated_at - saga.entered_at).total_seconds())
     for entry in move.entries:
         if entry["status"] == EntryStatus.TIMED_OUT:
-            metrics.TIMEOUTS.labels(entry["step"]).inc()
+            _labelled(metrics.TIMEOUTS, entry["step"]).inc()
     for send in move.sends:
         if send.attempt and send.attempt > 1 and not send.dead_letter:
-            metrics.RETRIES.labels(send.kind).inc()
+            _labelled(metrics.RETRIES, send.kind).inc()
 
 
 def _log(move: Move) -> None:
     saga = move.after
     log.info(
-        "saga began" if move.began else "saga moved" if saga is not move.before else "saga unmoved",
-        order_id=str(saga.order_id),
-        saga_id=str(saga.id),
+        "saga event",
+        order_id=saga.order_id,
+        saga_id=saga.id,
         step=move.step,
         status=saga.position.status,
-        now_at=saga.position.open_command or saga.position.current_step,
+        stands_at=saga.position.open_command or saga.position.current_step,
         attempt=saga.attempt,
-        signal=str(move.signal),
+        signal=move.signal,
         outcome=move.outcome,
         incident=move.incident,
         trace_id=trace_id(move.traceparent),

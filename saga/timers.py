@@ -7,7 +7,6 @@ earlier one meanwhile.
 """
 
 import asyncio
-import logging
 from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,9 +16,10 @@ from saga.database import Sessions
 from saga.engine import Engine
 from saga.errors import classify
 from saga.failpoints import reach
+from saga.logs import get_logger
 from saga.table import TABLES
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LOOK_EVERY = timedelta(seconds=0.4)
 """The longest sleep, and so how late a deadline may be seen at an idle worker."""
@@ -66,7 +66,7 @@ class Timers:
         except Exception as error:
             if not classify(error).transient:
                 raise
-            log.debug("the deadlines cannot be read for now: %s", error)
+            log.debug("the deadlines cannot be read for now", error=error)
             return None
 
     async def _look_for_parked(self, session: AsyncSession) -> None:
@@ -75,5 +75,5 @@ class Timers:
         if self._reask is None or now < self._next_look_for_parked:
             return
         if found := await store.ask_parked_again(session, self._reask):
-            log.info("%d sagas were parked while asking again was switched off; they are asked again", found)
+            log.info("sagas were parked while asking again was switched off; they are asked again", count=found)
         self._next_look_for_parked = now + LOOK_FOR_PARKED_EVERY

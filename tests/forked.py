@@ -10,6 +10,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -97,4 +98,6 @@ def _run(leash: Connection, arguments: Sequence[str], log: Path, env: Mapping[st
     os.environ.update(env)
     os.chdir(cwd)
     sys.argv = ["faststream", *arguments]
+    # it was imported before, which is what all this is for
+    warnings.filterwarnings("ignore", message=".* found in sys.modules", category=RuntimeWarning)
     runpy.run_module("faststream", run_name="__main__", alter_sys=True)

@@ -1,8 +1,10 @@
 """The service in a process of its own."""
 
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -14,6 +16,20 @@ from tests.waiting import until
 PROJECT = Path(__file__).parent.parent
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
+FAILPOINT = "failpoint "
+
+
+def told(log: Path) -> list[dict[str, Any]]:
+    """What a service wrote, line by line; without the points that tests have it tell."""
+    # the last line may be being written
+    *lines, _ = log.read_text(errors="replace").split("\n")
+    return [json.loads(line) for line in lines if not line.startswith(FAILPOINT)]
+
+
+def complaints(log: Path) -> list[dict[str, Any]]:
+    """What a service should not have to write: errors, exceptions, a 500."""
+    grave = ("error", "critical")
+    return [one for one in told(log) if one["level"] in grave or "exception" in one or one.get("http_status") == 500]
 
 
 class Service:

@@ -1,8 +1,12 @@
-"""Addresses, as the service will use them."""
+"""Addresses, as the service will use them; and where traces go, and of what."""
+
+import os
+from pathlib import Path
 
 import pytest
 
-from settings import Settings
+from saga.errors import ConfigurationError
+from settings import Settings, load
 
 
 @pytest.mark.parametrize(
@@ -31,3 +35,123 @@ def test_the_database_is_reached_by_the_asynchronous_driver(given: str, used: st
 )
 def test_a_broker_that_is_silent_is_noticed_soon(given: dict[str, str], used: str) -> None:
     assert Settings.model_validate(given).amqp_dsn == used
+
+
+COLLECTOR = "http://localhost:4318"
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder without a `.env`, and an environment that says nothing of traces."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("given", "tracing"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{COLLECTOR}/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR, "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR, "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, False),
+    ],
+)
+def test_traces_are_made_where_they_have_somewhere_to_go(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], tracing: bool
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert load().tracing is tracing
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "share"),
+    [
+        (None, None, 1),
+        ("always_on", None, 1),
+        ("parentbased_always_on", "0.1", 1),
+        ("always_off", None, 0),
+        ("parentbased_always_off", None, 0),
+        ("traceidratio", "0.1", 0.1),
+        ("parentbased_traceidratio", "0", 0),
+        ("traceidratio", "1.0", 1),
+        ("traceidratio", None, 1),
+    ],
+)
+def test_the_share_of_sagas_that_is_traced_is_said_as_everywhere(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, sampler: str | None, argument: str | None, share: float
+) -> None:
+    for name, value in (("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert load().traced_share == share
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_TRACES_SAMPLER_ARG", "10 %"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+        ("OTEL_TRACES_SAMPLER_ARG", "nan"),
+        ("OTEL_SDK_DISABLED", "perhaps"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "test"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "secret"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
+    ],
+)
+def test_a_wrong_value_is_named_in_one_line_and_not_repeated(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    if name == "OTEL_TRACES_SAMPLER_ARG":
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=rf"^{name}: [^\n]+$") as raised:
+        load()
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test, service.version=1"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20YTpi,x-tenant=a=b"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2.5"),
+    ],
+)
+def test_what_is_right_is_let_through(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert not load().tracing
+
+
+def test_what_env_says_of_opentelemetry_reaches_it(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ, OTEL_SERVICE_NAME="shop"))
+    (elsewhere / ".env").write_text(
+        f"OTEL_EXPORTER_OTLP_ENDPOINT={COLLECTOR}\nOTEL_SERVICE_NAME=other\nOTEL_BSP_SCHEDULE_DELAY=50\n"
+    )
+    assert load().tracing
+    said = {name: os.environ[name] for name in os.environ if name.startswith("OTEL_")}
+    assert said == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR,
+        "OTEL_SERVICE_NAME": "shop",
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }
+    (elsewhere / ".env").write_text("OTEL_BSP_SCHEDULE_DELAY=soon\n")
+    monkeypatch.delitem(os.environ, "OTEL_BSP_SCHEDULE_DELAY")
+    with pytest.raises(ConfigurationError, match="OTEL_BSP_SCHEDULE_DELAY"):
+        load()

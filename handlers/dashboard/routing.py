@@ -1,6 +1,5 @@
 """Routes of pages: whatever goes wrong is said on a page, in words, with what to do."""
 
-import logging
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
@@ -12,8 +11,9 @@ from starlette.exceptions import HTTPException
 from handlers.dashboard.rendering import page
 from handlers.operators import operator
 from handlers.problems import ProblemError, mistake, problem_of
+from saga.logs import get_logger
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _WHAT_TO_DO = {
     403: "Open the dashboard on the machine that the service runs on, over the loopback address.",

@@ -216,8 +216,8 @@ def leases_kept_when_stopping() -> None:
 def hot_loop() -> None:
     """No pause between two attempts."""
 
-    async def at_once(self: backoff.Backoff, why: str) -> None:
-        self.say(why)
+    async def at_once(self: backoff.Backoff, why: str, **known: object) -> None:
+        self.say(why, **known)
         await asyncio.sleep(0)
 
     _instead(backoff.Backoff, "pause", at_once)

@@ -59,8 +59,8 @@ class Place:
     def environment(self) -> dict[str, str]:
         """What a service is told: its servers are behind the proxies."""
         return {
-            "DATABASE_URL": _through(self.dsn, self.database_proxy),
-            "RABBITMQ_URL": _through(self.rabbitmq.url(self.vhost), self.bus_proxy),
+            "DATABASE_URL": through(self.dsn, self.database_proxy),
+            "RABBITMQ_URL": through(self.rabbitmq.url(self.vhost), self.bus_proxy),
             **IMPATIENT,
         }
 
@@ -226,7 +226,7 @@ async def place(
         await asyncio.to_thread(rabbitmq.delete_vhost, name)
 
 
-def _through(url: str, proxy: Proxy) -> str:
+def through(url: str, proxy: Proxy) -> str:
     """The same address, by way of the proxy."""
     parts = urlsplit(url)
     login, _, _ = parts.netloc.rpartition("@")

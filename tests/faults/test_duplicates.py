@@ -30,6 +30,7 @@ from tests.faults.middle import Habits, Lie, Middle, in_the_middle
 from tests.faults.moves import moved_twice
 from tests.faults.place import Place, place
 from tests.faults.seeds import seed_of
+from tests.service import complaints
 from tests.waiting import until
 
 ORDERS = int(os.environ.get("DUPLICATES_ORDERS", "200"))
@@ -74,8 +75,7 @@ async def test_duplicates_disorder_and_lies_change_nothing_but_what_the_first_an
         found.promised[order_id] = _without_end(found.promised[order_id])
     broken = [line for line in laws.broken(found) if not _because_of(believed, line)]
     assert broken == []
-    log = here.service.log.read_text()
-    assert [line for line in log.splitlines() if " ERROR " in line or "Traceback" in line] == []
+    assert complaints(here.service.log) == []
 
 
 async def _clean(

@@ -16,8 +16,11 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
 from handlers.dashboard.routes import dashboard_routes
+from handlers.followers import Followers
 from handlers.http import http_app
+from handlers.live_routes import live_routes
 from handlers.operating import operating_routes
+from handlers.snapshots import Snapshots
 from handlers.watching import Watch
 from saga import store
 from saga.cells import Signal
@@ -71,6 +74,7 @@ class Service:
     engine: Engine
     sessions: Sessions
     watch: WitnessedWatch
+    followers: Followers
     missing: list[str] = field(default_factory=list)
     """What the checks of readiness find."""
 
@@ -103,6 +107,11 @@ class Service:
         saga: dict[str, Any] = response.json()
         return saga
 
+    def stop(self) -> None:
+        """What the application does when it is told to stop."""
+        self.watch.close()
+        self.followers.close()
+
     async def rows(self) -> int:
         """How many rows there are of what an order writes."""
         tables = ("orders", "order_sagas", "request_identities", "outbox")
@@ -121,12 +130,13 @@ async def serving(
     async def unready() -> list[str]:
         return missing
 
+    followers = Followers(watch, Snapshots(pool, policy))
     metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
-    more = [operating_routes(engine, pool, policy), dashboard_routes(pool, policy)]
+    more = [operating_routes(engine, pool, policy), live_routes(followers), dashboard_routes(pool, policy)]
     app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch, metrics=metrics, more=more)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
-        yield Service(client, app, engine, pool, watch, missing)
+        yield Service(client, app, engine, pool, watch, followers, missing)
     watch.close()
 
 

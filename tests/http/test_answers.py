@@ -129,6 +129,7 @@ async def test_openapi_documents_every_operation_with_its_problems(service: Serv
         "get /api/orders/user/{user_id}": {"200", "422", "503"},
         "get /api/orders/{order_id}": {"200", "304", "404", "422", "503"},
         "get /api/orders/{order_id}/saga": {"200", "304", "404", "422", "503"},
+        "get /api/orders/{order_id}/events": {"200", "204", "404", "422", "503"},
         "get /api/sagas": {"200", "403", "422", "503"},
         "post /api/sagas/retry": {"200", "400", "403", "413", "415", "422", "503"},
         "post /api/sagas/{order_id}/retry": _OPERATED,

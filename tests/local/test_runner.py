@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx2
@@ -14,6 +14,7 @@ import pytest
 
 from local.child import born
 from local.host import LOOPBACK, free_port, temporary_home
+from tests.collector import Collector
 from tests.local.bus import Bus, command
 
 SECONDS = 60.0
@@ -25,7 +26,19 @@ def ports() -> dict[str, int]:
 
 
 @pytest.fixture
-async def started(ports: dict[str, int], vhost: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Path, str]]:
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    """To which everybody tells of traces."""
+    with Collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+        yield collector
+
+
+@pytest.fixture
+async def started(
+    ports: dict[str, int], vhost: str, collector: Collector
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, Path, str]]:
     with temporary_home() as own:
         home = own / "run"
         process = await start(home, ports, vhost)
@@ -58,18 +71,24 @@ async def until(process: asyncio.subprocess.Process, text: str) -> str:
 
 
 async def test_everything_runs_and_stops_on_one_signal(
-    started: tuple[asyncio.subprocess.Process, Path, str], ports: dict[str, int], bus: Bus
+    started: tuple[asyncio.subprocess.Process, Path, str], ports: dict[str, int], bus: Bus, collector: Collector
 ) -> None:
     process, home, said = started
     assert f"curl -X POST http://localhost:{ports['--port']}/api/orders" in said
     assert (await bus.ask("ReserveInventory", command()))[0] == "domain.inventory.InventoryReserved"
-    assert (await bus.ask("ProcessPayment", command()))[0] == "domain.billing.PaymentProcessed"
+    traced = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
+    assert (await bus.ask("ProcessPayment", command(), traced))[0] == "domain.billing.PaymentProcessed"
     pids = [int(path.read_text().split()[0]) for path in home.rglob("*.pid") if path.name != "postmaster.pid"]
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(SECONDS):
         assert await process.wait() == 0
     assert time.monotonic() - began < 10
+    assert f"Traces go to      {collector.url}\n" in said
+    assert {(span.service, span.name) for span in collector.trace("1" * 32)} == {
+        ("billing", "process domain.order.ProcessPayment"),
+        ("billing", "publish domain.billing.PaymentProcessed"),
+    }
     assert len(pids) == 5
     assert not any(map(born, pids))
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.messages import instant_text
@@ -69,7 +70,8 @@ async def test_an_unroutable_message_stays_is_counted_and_leaves_when_its_queue_
 
     await until(all_returned)
     assert (REGISTRY.get_sample_value("order_service_unpublished_total", labels) or 0) >= before + 20
-    assert caplog.text.count(f"{key} cannot be published (unroutable") == 1
+    said = [vars(record)["known"] for record in caplog.records if record.msg.startswith("cannot be published")]
+    assert said == [{"routing_key": key, "error": UNROUTABLE}]
 
     await listener.bind(key)
     got = {(await listener.next()).message_id for _ in sent}
@@ -127,6 +129,33 @@ async def test_without_a_broker_the_rows_stay_and_leave_later(
     async with running_relay(pool, vhost):
         assert (await listener.next()).message_id == str(sent.message_id)
         await outbox.until_empty()
+
+
+async def test_a_message_that_is_published_twice_is_told_of_once(
+    outbox: Outbox, listener: Listener, relay: Relay, pool: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    await listener.bind("domain.order.#")
+    sent = envelope("domain.order.PublishedTwice")
+    await outbox.write(sent)
+
+    async def row_stays() -> bool:
+        return "the rows stay" in caplog.text
+
+    async with pool.begin() as connection:
+        await connection.execute(text("SELECT 1 FROM outbox FOR UPDATE"))
+        relay.hand_over([sent])
+        first = await listener.next()
+        await until(row_stays)
+    await outbox.execute("UPDATE outbox SET lease_until = clock_timestamp()")
+    second = await listener.next()
+    # one thing after the other: what came before this is settled and told
+    relay.hand_over([envelope()])
+    await listener.next()
+
+    # whoever handles either of them is told of the same publishing
+    assert first.headers["traceparent"] == second.headers["traceparent"]
+    labels = {"key": sent.routing_key}
+    assert REGISTRY.get_sample_value("order_service_published_total", labels) == 1
 
 
 async def test_one_message_is_never_in_flight_twice(outbox: Outbox, listener: Listener, relay: Relay) -> None:

@@ -18,7 +18,6 @@ from tests.faults.metrics import metrics
 from tests.system.conftest import System, order_body
 from tests.waiting import until
 
-COMMANDS = ("ValidateInventory", "ReserveInventory", "ProcessPayment", "RefundPayment", "ReleaseInventory")
 TIMEOUT = 2.0
 """Seconds of an attempt: far more than it takes to let a mute participant speak again."""
 
@@ -76,6 +75,11 @@ async def scrape(system: System) -> dict[str, dict[str, float]]:
     }
 
 
+def what_happened(counted: dict[str, float]) -> dict[str, float]:
+    """Without what did not."""
+    return {what: count for what, count in counted.items() if count}
+
+
 async def test_the_numbers_of_thirty_sagas_are_those_of_the_metrics(system: System) -> None:
     good = [await system.order(order_body()) for _ in range(10)] + await over_the_bus(system, 10)
     empty = [await system.order(order_body(quantity=1001, price="1.00")) for _ in range(4)]
@@ -97,7 +101,11 @@ async def test_the_numbers_of_thirty_sagas_are_those_of_the_metrics(system: Syst
     async def all_is_counted() -> bool:
         now = await scrape(system)
         last = {"conflict/PaymentFailed", "ignored/PaymentProcessed"} <= now["saga_events_total"].keys()
-        return last and now["dead_letters_total"] == {"unreadable": 2} and now["incidents_open"]["contradiction"] == 1
+        return (
+            last
+            and what_happened(now["dead_letters_total"]) == {"unreadable": 2}
+            and now["incidents_open"]["contradiction"] == 1
+        )
 
     await until(all_is_counted, 20)
     told = await scrape(system)
@@ -111,12 +119,12 @@ async def test_the_numbers_of_thirty_sagas_are_those_of_the_metrics(system: Syst
     assert told["sagas_started_total"] == {"": 30}
     assert told["sagas_finished_total"] == {"Completed": 23, "Failed": 4, "Compensated": 3}
     assert told["compensations_started_total"] == {"": 3}
-    assert told["steps_total"] == {
+    assert what_happened(told["steps_total"]) == {
         "Completed/ValidateInventory": 26, "Failed/ValidateInventory": 4, "Completed/ReserveInventory": 26,
         "Completed/ProcessPayment": 23, "Failed/ProcessPayment": 3, "Completed/ReleaseInventory": 3,
     }  # fmt: skip
-    assert told["step_timeouts_total"] == {**dict.fromkeys(COMMANDS, 0), "ReserveInventory": 3}
-    assert told["step_retries_total"] == {**dict.fromkeys(COMMANDS, 0), "ReserveInventory": 3}
+    assert what_happened(told["step_timeouts_total"]) == {"ReserveInventory": 3}
+    assert what_happened(told["step_retries_total"]) == {"ReserveInventory": 3}
     assert told["incidents_total"]["contradiction"] == told["incidents_open"]["contradiction"] == 1
     assert sum(told["incidents_open"].values()) == 1
     assert told["saga_events_total"] == {
@@ -126,7 +134,7 @@ async def test_the_numbers_of_thirty_sagas_are_those_of_the_metrics(system: Syst
         "applied/timeout": 3, "applied/retry due": 3,
         "conflict/PaymentFailed": 1, "ignored/PaymentProcessed": 1,
     }  # fmt: skip
-    assert {reason: count for reason, count in told["dead_letters_open"].items() if count} == {"unreadable": 2}
+    assert what_happened(told["dead_letters_open"]) == {"unreadable": 2}
     assert (told["sagas_unfinished"], told["outbox_messages"], told["sagas_timed_out"]) == ({"": 0}, {"": 0}, {"": 0})
     assert (told["state_read_success"], told["saga_timeout_seconds"]) == ({"": 1}, {"": 250})
     assert set(told["queue_consumers"].values()) == {2}

@@ -39,7 +39,12 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
     ({"DATABASE_URL": "postgresql://"}, "DATABASE_URL: must name a host and a database"),
     ({"RABBITMQ_URL": "amqp://h:port/"}, "RABBITMQ_URL: must begin with amqp"),
     ({"RABBITMQ_URL": "amqp://"}, "RABBITMQ_URL: must begin with amqp"),
-    ({"DATABASE_URL": None, "DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE: /nowhere cannot be read"),
+    (
+        {"DATABASE_URL": None, "DATABASE_URL_FILE": "/nowhere"},
+        "DATABASE_URL_FILE does not name a file",
+    ),
+    ({"OTEL_TRACES_SAMPLER": "sometimes"}, "OTEL_TRACES_SAMPLER: must be one of always_on, always_off, traceidratio"),
+    ({"OTEL_BSP_SCHEDULE_DELAY": "soon"}, "OTEL_BSP_SCHEDULE_DELAY: Input should be a valid integer"),
 ]
 
 

@@ -1,0 +1,65 @@
+"""A saga over a WebSocket (RFC 6455): a message for every state, and then the close."""
+
+from uuid import UUID
+
+from fastapi import WebSocket, WebSocketDisconnect
+from starlette.datastructures import Headers
+
+from handlers.followers import Follower, Followers
+from handlers.leaving import first_of, gone
+from handlers.problems import ProblemError
+from handlers.snapshots import Snapshot
+
+ENDED, TALKS, COME_AGAIN = 1000, 1009, 1012
+"""How it is closed: the saga has ended; the client said more than is listened to; the service stops."""
+MAX_SAID = 1024
+"""Characters or bytes of a message from the client, none of which is listened to."""
+
+
+async def converse(websocket: WebSocket, followers: Followers, order_id: UUID) -> None:
+    """Tell the client how the saga stands, at once and after every change, until it has ended.
+
+    Raises:
+        ProblemError: 403, a page from elsewhere asks; 503, there are too many. Nothing has been accepted then.
+        UnknownOrderError: there is no such order.
+        UnknownTableError: another release has to tell.
+    """
+    require_own_page(websocket.headers)
+    with followers.welcome(websocket.scope) as follower:
+        now = await follower.begin(order_id)
+        await websocket.accept()
+        try:
+            code = await first_of(_tell(websocket, follower, order_id, now), _listen(websocket))
+            if code:
+                await first_of(follower.tell(websocket.close(code)), gone(websocket.receive))
+        except WebSocketDisconnect:
+            return
+
+
+def require_own_page(headers: Headers) -> None:
+    """Refuse a page from elsewhere: a browser lets any page open a WebSocket, and only says where it is from.
+
+    Raises:
+        ProblemError: 403. A program, which says nothing of the kind, passes.
+    """
+    origin, host = headers.get("origin"), headers.get("host", "").lower()
+    if origin is not None and origin.lower() not in {f"http://{host}", f"https://{host}"}:
+        raise ProblemError(403, "forbidden", "A page from elsewhere may not follow orders.")
+
+
+async def _tell(websocket: WebSocket, follower: Follower, order_id: UUID, now: Snapshot) -> int:
+    await follower.tell(websocket.send_text(now.json.decode()))
+    async for newer in follower.changes(order_id, now):
+        # where nothing changed nothing is said: the server's own pings keep the connection alive
+        if newer:
+            now = newer
+            await follower.tell(websocket.send_text(now.json.decode()))
+    return ENDED if now.final else COME_AGAIN
+
+
+async def _listen(websocket: WebSocket) -> int:
+    """Hear what the client says, so that its pongs and its leaving are heard; 0 when it has left."""
+    while (message := await websocket.receive())["type"] != "websocket.disconnect":
+        if len(message.get("text") or message.get("bytes") or "") > MAX_SAID:
+            return TALKS
+    return 0

@@ -1,0 +1,1 @@
+"""What runs and watches the service; nothing in it is imported by the service."""

@@ -1,0 +1,27 @@
+"""What is written, as it would leave the service."""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from saga.log_lines import OneObject
+
+Written = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def written() -> Iterator[Written]:
+    """Gives the lines that any logger has written so far."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(OneObject())
+    level, handlers = logging.root.level, logging.root.handlers
+    logging.root.setLevel(logging.DEBUG)
+    logging.root.handlers = [handler]
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    logging.root.setLevel(level)
+    logging.root.handlers = handlers
