@@ -1,6 +1,7 @@
 """Sagas as they are now, rendered for many at once: who asks together is answered by one query and one rendering."""
 
 import asyncio
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -61,7 +62,8 @@ class Snapshots:
         """
         if self._next is None:
             self._next = _Batch()
-            self._next.reading = asyncio.create_task(self._read(self._next), name="snapshots")
+            # it reads for all who ask, and not for the one that happens to be the first
+            self._next.reading = asyncio.create_task(self._read(self._next), name="snapshots", context=Context())
             self._next.reading.add_done_callback(_heard)
         batch = self._next
         batch.asked.add(order_id)
