@@ -332,7 +332,6 @@ async def test_odd_headers_do_no_harm(service: Service, name: str, value: bytes)
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"),
         ("GET", "/api"),
         ("GET", "/api/orders/"),
         ("POST", "/api/orders/"),
