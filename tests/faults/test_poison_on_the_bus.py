@@ -85,9 +85,9 @@ async def test_what_was_consumed_is_accounted_for_to_the_last_message(here: Plac
     by_reason = Counter[str]()
     for letter in letters:
         by_reason[letter["reason"]] += letter["count"]
-    counters = {
-        dict(labels)["reason"]: int(count) for labels, count in counted["order_service_dead_letters_total"].items()
-    }
+    counters = Counter(
+        {dict(labels)["reason"]: int(count) for labels, count in counted["order_service_dead_letters_total"].items()}
+    )
     assert counters == by_reason
     assert consumed.total() >= MESSAGES
 
