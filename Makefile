@@ -20,8 +20,9 @@ lint: $(INSTALLED)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(INSTALLED)  ## sagas per second and CPU per saga, beside the transport floor; seconds to recover from faults
+bench: $(INSTALLED)  ## sagas per second and CPU per saga, beside the transport floor; what traces cost; seconds to recover from faults
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks tracing
 	@$(BIN)/python -m benchmarks recovery
 
 soak: $(INSTALLED)  ## half an hour of load while everything breaks; `make test` has two minutes of it

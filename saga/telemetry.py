@@ -29,13 +29,12 @@ def committed(moves: Sequence[Move], batch: int) -> None:
         TRACER.tell(spans.of_move(move, now))
 
 
-def published(envelopes: Iterable[Envelope]) -> None:
+def published(envelopes: Sequence[Envelope]) -> None:
     """The broker has confirmed these messages, and their rows are gone."""
     now = time.time_ns()
     for envelope in envelopes:
         _labelled(metrics.PUBLISHED, envelope.routing_key).inc()
-        if is_sampled(envelope.traceparent):
-            TRACER.tell([spans.of_publication(envelope, now)])
+    TRACER.tell(spans.of_publication(envelope, now) for envelope in envelopes if is_sampled(envelope.traceparent))
 
 
 def not_published(failed: Iterable[tuple[Envelope, str]]) -> None:

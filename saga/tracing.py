@@ -46,10 +46,14 @@ class Tracer:
         return new_root(name, sampled=decision is not Decision.DROP)
 
     def tell(self, spans: Iterable[Span]) -> None:
-        """Hand over spans that are to be exported."""
-        if self._batches:
+        """Hand over spans that are to be exported. What goes wrong with them is no matter of the saga's."""
+        if not self._batches:
+            return
+        try:
             for span in spans:
                 self._batches.on_end(_readable(span, self._resource))
+        except Exception:
+            log.exception("a trace has a gap")
 
     @asynccontextmanager
     async def exporting(self, share: float) -> AsyncIterator[None]:

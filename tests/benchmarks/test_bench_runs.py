@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import tracing
 from benchmarks.cpu import cpu_seconds
 from benchmarks.measuring import SIDES, Plan, VoidError, Watcher, measure
-from benchmarks.tracing import SPANS
 from benchmarks.verify import NotEmptyError, losses, require_empty
 from local.__main__ import PROJECT
 
@@ -51,17 +51,15 @@ async def test_a_small_run_reports_sane_figures(database: str, vhost: str, tmp_p
         await require_empty(database, vhost)
 
 
-def test_a_small_run_tells_what_traces_cost(database: str, vhost: str, tmp_path: Path) -> None:
-    file = tmp_path / "tracing.json"
-    small = ("--sagas", "60", "--warm-up", "0", "--rounds", "1", "--in-flight", "30")
-    done = bench(database, vhost, "tracing", *small, "--json", str(file))
-    assert done.returncode == 0, done.stderr
-    assert "What traces cost" in done.stdout
-    found = json.loads(file.read_text())["tracing"]
-    assert list(found) == ["off", "10 %", "all"]
+def test_a_small_run_tells_what_traces_cost(migrated: str, vhost: str) -> None:
+    plan = Plan(
+        sagas=60, warm_up=0, rounds=1, in_flight=30, rate=None, workers=1, database_url=migrated, rabbitmq_url=vhost
+    )
+    found = tracing.report(*tracing.compare(plan, QUIET, {"off": 0, "all": 1}))
     assert (found["off"]["ratio"], found["off"]["spans_per_saga"]) == (1, 0)
     assert 0.2 < found["all"]["ratio"] < 5
-    assert SPANS - 2 < found["all"]["spans_per_saga"] <= SPANS
+    assert tracing.SPANS - 2 < found["all"]["spans_per_saga"] <= tracing.SPANS
+    assert tracing.table(found).row_count == 2
 
 
 def test_a_system_that_writes_nothing_is_void(migrated: str, vhost: str) -> None:

@@ -82,7 +82,7 @@ class Doors:
         Raises:
             RefusedError: it is refused.
         """
-        message = await self._decoders[key](SimpleNamespace(body=body))
+        message = await self._decoders[key](SimpleNamespace(body=body, raw_message=SimpleNamespace(headers={})))
         await self._handlers[key](message)
         return self.asked.pop()
 

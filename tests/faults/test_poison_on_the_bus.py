@@ -70,6 +70,9 @@ async def test_what_was_consumed_is_accounted_for_to_the_last_message(here: Plac
     handled = Counter[str]()
     for labels, count in events.items():
         handled[dict(labels)["signal"]] += int(count)
+    received = Counter[str]()
+    for labels, count in counted["faststream_received_messages_total"].items():
+        received[dict(labels)["handler"]] += int(count)
     refused = Counter[str]()
     for letter in letters:
         refused[letter["routingKey"]] += letter["count"]
@@ -77,13 +80,14 @@ async def test_what_was_consumed_is_accounted_for_to_the_last_message(here: Plac
         name = key.rsplit(".", 1)[-1]
         # an order over HTTP is an event that no message brought
         over_http = 2 if name == "CreateOrder" else 0
-        assert consumed[key] == handled[name] - over_http + refused[key], name
+        # what was handed out once more, since its ack was lost, counts once more
+        assert consumed[key] <= handled[name] - over_http + refused[key] <= received[f"domain.{key}"], name
     by_reason = Counter[str]()
     for letter in letters:
         by_reason[letter["reason"]] += letter["count"]
-    counters = {
-        dict(labels)["reason"]: int(count) for labels, count in counted["order_service_dead_letters_total"].items()
-    }
+    counters = Counter(
+        {dict(labels)["reason"]: int(count) for labels, count in counted["order_service_dead_letters_total"].items()}
+    )
     assert counters == by_reason
     assert consumed.total() >= MESSAGES
 

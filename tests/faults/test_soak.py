@@ -15,7 +15,7 @@ CONCURRENT = 80
 
 
 # a client leaves connections behind that do not answer when they are closed
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:coroutine 'Connection.close' was never awaited")
 def test_two_minutes_of_everything_breaking_lose_nothing(
     mortal_postgres: PrivatePostgres, mortal_rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:

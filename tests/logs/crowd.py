@@ -43,7 +43,7 @@ class Crowd:
     ) -> None:
         self.service, self.database = service, database
         self._bus = bus
-        # after a mistake of ours the server hangs up: the next request must not meet that connection
+        # after a mistake of ours the server hangs up: a connection for each request
         limits = httpx2.Limits(max_keepalive_connections=0)
         self.client = httpx2.AsyncClient(base_url=service.url, timeout=20, verify=False, limits=limits)
         self.canaries = Canaries()

@@ -108,7 +108,7 @@ def test_all_that_a_stand_in_can_be_told_is_named_where_people_look() -> None:
 
 def test_the_table_of_settings_is_the_settings() -> None:
     names = {name.upper() for name in Settings.model_fields if not name.startswith("test_")}
-    part = README[README.index("## Settings") : README.index("## How fast")]
+    part = README[README.index("## Settings") : README.index("## Watching it")]
     rows = [line for line in part.splitlines() if line.startswith("| `")]
     told = dict.fromkeys(re.findall(r"`([A-Z_]+)`", " ".join(row.split("|")[1] for row in rows)))
     assert set(told) == names

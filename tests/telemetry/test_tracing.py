@@ -68,6 +68,20 @@ async def test_who_tells_is_said_by_the_environment(
     assert collector.spans[0].resource["service.instance.id"]
 
 
+async def test_a_mistake_in_a_span_is_told_to_the_log_and_to_nobody_else(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spans() -> Iterator[Span]:
+        yield span()
+        raise KeyError("forgotten")
+
+    tracer = Tracer()
+    async with tracer.exporting(1):
+        tracer.tell(spans())
+    assert len(collector.spans) == 1
+    assert "a trace has a gap" in caplog.text
+
+
 async def test_what_finds_no_room_is_dropped(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
