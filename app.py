@@ -132,7 +132,7 @@ def compose(settings: Settings) -> Service:
         more=[
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(sessions(reading), bus, settings.policy),
-            dashboard_routes(statements(reading), settings.policy),
+            dashboard_routes(statements(reading), settings.policy, settings.trace_url),
         ],
     )
     service.http = Endable(api)
