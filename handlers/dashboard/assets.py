@@ -1,4 +1,4 @@
-"""The pages' own style and scripts. A browser asks each time whether its copy is still right, so no release is mixed."""
+"""The pages' own style and scripts. A browser asks each time whether its copy is still right: releases do not mix."""
 
 from hashlib import blake2b
 from pathlib import Path
