@@ -154,7 +154,7 @@ def compose(settings: Settings) -> Service:
         more=[
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(sessions(reading), bus, settings.policy),
-            dashboard_routes(statements(reading), settings.policy),
+            dashboard_routes(statements(reading), settings.policy, settings.trace_url),
             live_routes(followers),
         ],
     )

@@ -5,19 +5,22 @@ from fastapi import APIRouter
 from handlers.dashboard.assets import asset_routes
 from handlers.dashboard.overview import overview_routes
 from handlers.dashboard.saga_list import saga_list_routes
+from handlers.dashboard.saga_page import saga_page_routes
 from saga.database import Sessions
 from saga.values import Policy
 
 
-def dashboard_routes(sessions: Sessions, policy: Policy) -> APIRouter:
+def dashboard_routes(sessions: Sessions, policy: Policy, trace_url: str | None = None) -> APIRouter:
     """All pages and what they load.
 
     Args:
         sessions: for queries, each of which is a transaction of its own.
         policy: how long sagas wait, for telling so.
+        trace_url: where a trace can be looked at, with `{traceId}` in it.
     """
     router = APIRouter()
     router.include_router(asset_routes())
     router.include_router(overview_routes(sessions, policy))
     router.include_router(saga_list_routes(sessions, policy))
+    router.include_router(saga_page_routes(sessions, policy, trace_url))
     return router

@@ -1,6 +1,6 @@
 """How times, durations and people's own words look on a page: the filters of the templates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ def duration(length: timedelta | float) -> str:
     """A length of time in two figures at most, as people say it: `340 ms`, `12.3 s`, `4 min 05 s`, `5 d 3 h`."""
     seconds = length.total_seconds() if isinstance(length, timedelta) else length
     seconds = max(seconds, 0.0)
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
     if round(seconds, 1) < _MINUTE:
         return f"{seconds:.1f} s".replace(".0 s", " s")
@@ -23,6 +23,11 @@ def duration(length: timedelta | float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def left(seconds: float) -> str:
+    """A time that is still to come, in whole seconds; countdown.js goes on with it."""
+    return "any moment" if round(seconds) <= 0 else duration(float(round(seconds)))
 
 
 def moment(instant: datetime | str) -> str:
@@ -59,8 +64,15 @@ def typed(text: str) -> str:
     return text.translate(_INVISIBLE)
 
 
+def together(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Options of a choice whose words are their values."""
+    return [(word, word) for word in words]
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
+    "left": left,
+    "together": together,
     "moment": moment,
     "clock": clock,
     "machine": machine,
