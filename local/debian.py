@@ -1,5 +1,6 @@
 """Debian's packages of RabbitMQ and Erlang, unpacked into a cache folder: no root, no service, nothing installed."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -80,7 +81,17 @@ def apt(folder: Path, *arguments: str) -> str:
         AptError: it failed.
 
     """
-    done = subprocess.run(["apt-get", "-q", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    # what a package would ask, nobody could see
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        ["apt-get", "-q", *arguments],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise AptError(f"apt-get {arguments[-1]} failed:\n{done.stderr.strip()}")
     return done.stdout
