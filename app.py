@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from handlers.contract import Contract, declare_publishers
 from handlers.counting import counting
+from handlers.dashboard.routes import dashboard_routes
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
 from handlers.ending import Endable
@@ -131,6 +132,7 @@ def compose(settings: Settings) -> Service:
         more=[
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(sessions(reading), bus, settings.policy),
+            dashboard_routes(statements(reading), settings.policy),
         ],
     )
     service.http = Endable(api)

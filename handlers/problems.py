@@ -105,11 +105,39 @@ def answer(problem: ProblemError) -> Response:
     return Response(json.dumps(body).encode(), problem.status_code, headers, MEDIA_TYPE)
 
 
-def answer_problems(app: FastAPI) -> None:  # noqa: C901 - a function for each kind of error
+def problem_of(error: Exception) -> ProblemError:
+    """How an error is answered.
+
+    Raises:
+        Exception: the error itself, where it is a mistake of ours.
+    """
+    match error:
+        case ProblemError():
+            return error
+        case RequestValidationError():
+            return InvalidError([_field_error(one) for one in error.errors()])
+        case RefusedError() | UnknownTableError():
+            return refused(error)
+    match classify(error):
+        case DatabaseFault.AWAY | DatabaseFault.BUSY:
+            log.warning("a request found the database away: %s", type(error).__name__)
+            return away("The database cannot be reached at the moment. Try again.")
+        case DatabaseFault.DATA:
+            return refused(RefusedByDatabaseError("PostgreSQL refuses this request as data."))
+        case DatabaseFault.BUG:
+            raise error
+
+
+def mistake() -> ProblemError:
+    """How a mistake of ours is answered."""
+    return ProblemError(500, "internal", "A mistake of ours; it has been logged.")
+
+
+def answer_problems(app: FastAPI) -> None:
     """Make every error of this application a problem."""
 
-    async def problem(_: Request, error: ProblemError) -> Response:
-        return answer(error)
+    async def known(_: Request, error: Exception) -> Response:
+        return answer(problem_of(error))
 
     async def plain(request: Request, error: StarletteHTTPException) -> Response:
         reason = HTTPStatus(error.status_code).name.lower()
@@ -119,33 +147,15 @@ def answer_problems(app: FastAPI) -> None:  # noqa: C901 - a function for each k
             headers["Allow"] = ", ".join(_methods(app, request.scope["path"]))
         return answer(ProblemError(error.status_code, reason, detail, headers))
 
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return answer(InvalidError([_field_error(one) for one in error.errors()]))
-
-    async def refusal(_: Request, error: RefusedError | UnknownTableError) -> Response:
-        return answer(refused(error))
-
-    async def database(_: Request, error: Exception) -> Response:
-        match classify(error):
-            case DatabaseFault.AWAY | DatabaseFault.BUSY:
-                log.warning("a request found the database away: %s", type(error).__name__)
-                return answer(away("The database cannot be reached at the moment. Try again."))
-            case DatabaseFault.DATA:
-                return answer(refused(RefusedByDatabaseError("PostgreSQL refuses this request as data.")))
-            case DatabaseFault.BUG:
-                raise error
-
-    async def mistake(_: Request, __: Exception) -> Response:
-        return answer(ProblemError(500, "internal", "A mistake of ours; it has been logged."))
+    async def unknown(_: Request, __: Exception) -> Response:
+        return answer(mistake())
 
     handlers: dict[Any, Any] = {
-        ProblemError: problem,
         StarletteHTTPException: plain,
-        RequestValidationError: invalid,
-        RefusedError: refusal,
-        UnknownTableError: refusal,
-        **dict.fromkeys(DATABASE_ERRORS, database),
-        Exception: mistake,
+        **dict.fromkeys(
+            (ProblemError, RequestValidationError, RefusedError, UnknownTableError, *DATABASE_ERRORS), known
+        ),
+        Exception: unknown,
     }
     app.exception_handlers |= handlers
 

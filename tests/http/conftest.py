@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
+from handlers.dashboard.routes import dashboard_routes
 from handlers.http import http_app
 from handlers.operating import operating_routes
 from handlers.watching import Watch
@@ -121,7 +122,7 @@ async def serving(
         return missing
 
     metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
-    more = [operating_routes(engine, pool, policy)]
+    more = [operating_routes(engine, pool, policy), dashboard_routes(pool, policy)]
     app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch, metrics=metrics, more=more)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:

@@ -1,0 +1,1 @@
+"""The operators' pages: rendered here, without a script as good as with one."""

@@ -1,0 +1,50 @@
+// Makes what is shown equal to what came, touching only what differs: focus, selection, scroll and open details stay.
+
+// What a person does with these is not to be undone.
+const THEIRS = { DETAILS: ["open"] };
+
+export function morph(shown, come) {
+  if (shown.nodeType !== come.nodeType || shown.nodeName !== come.nodeName) {
+    shown.replaceWith(document.importNode(come, true));
+  } else if (shown.nodeType === Node.ELEMENT_NODE) {
+    attributes(shown, come);
+    children(shown, come);
+  } else if (shown.data !== come.data) {
+    shown.data = come.data;
+  }
+}
+
+function attributes(shown, come) {
+  const theirs = THEIRS[shown.nodeName] ?? [];
+  for (const { name } of [...shown.attributes]) {
+    if (!come.hasAttribute(name) && !theirs.includes(name)) shown.removeAttribute(name);
+  }
+  for (const { name, value } of come.attributes) {
+    if (shown.getAttribute(name) !== value && !theirs.includes(name)) shown.setAttribute(name, value);
+  }
+}
+
+// Elements with an id are the same element wherever they stand, so that a new first row does not rewrite all others.
+function children(shown, come) {
+  const known = new Map([...shown.children].filter((one) => one.id).map((one) => [one.id, one]));
+  const wanted = new Set([...come.children].map((one) => one.id).filter(Boolean));
+  let here = shown.firstChild;
+  for (const next of [...come.childNodes]) {
+    while (here?.id && !wanted.has(here.id)) here = drop(here);
+    const same = next.id ? known.get(next.id) : here?.id ? null : here;
+    if (!same) {
+      shown.insertBefore(document.importNode(next, true), here);
+    } else {
+      if (same === here) here = here.nextSibling;
+      else shown.insertBefore(same, here);
+      morph(same, next);
+    }
+  }
+  while (here) here = drop(here);
+}
+
+function drop(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
+}

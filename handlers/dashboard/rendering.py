@@ -1,0 +1,62 @@
+"""Pages from templates: whatever is put into them is escaped, and a name that is not there is an error.
+
+A page has no script and no style in it, only files of our own beside it; the Content-Security-Policy says so, so that
+nothing that somebody typed can ever run. Addresses are relative, so that pages work behind a prefix.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from handlers.dashboard.words import FILTERS
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cache-Control": "no-store",
+    # with `no-referrer` a browser would send `Origin: null` with our own forms
+    "Referrer-Policy": "same-origin",
+}
+_PAGES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    auto_reload=False,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_PAGES.filters |= FILTERS
+
+
+def page(
+    request: Request, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
+) -> HTMLResponse:
+    """A page.
+
+    Args:
+        request: that it answers; its path says what the addresses in the page are relative to.
+        template: the name of its file.
+        status: the HTTP status.
+        headers: to be sent with it.
+        **values: what the template speaks of.
+    """
+    html = _PAGES.get_template(template).render(root=root_of(request), **values)
+    return HTMLResponse(html, status, {**_HEADERS, **(headers or {})})
+
+
+def see(request: Request, path: str) -> Response:
+    """Send a browser on to another page, once what its form asked for is done."""
+    return Response(status_code=303, headers={**_HEADERS, "Location": root_of(request) + path})
+
+
+def root_of(request: Request) -> str:
+    """The relative address of `/`, as seen from the page that is asked for."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return "../" * (path.count("/") - 1) or "./"

@@ -1,0 +1,69 @@
+"""Routes of pages: whatever goes wrong is said on a page, in words, with what to do."""
+
+import logging
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from handlers.dashboard.rendering import page
+from handlers.operators import operator
+from handlers.problems import ProblemError, mistake, problem_of
+
+log = logging.getLogger(__name__)
+
+_WHAT_TO_DO = {
+    403: "Open the dashboard on the machine that the service runs on, over the loopback address.",
+    404: "Look for it in the list of sagas, by its customer or its age.",
+    422: "Correct the address, or begin again from the list of sagas.",
+    500: "Try again. If it happens again, look into the service's log.",
+    503: "Nothing was lost. This page goes on by itself as soon as it can.",
+}
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler, and a page where it fails."""
+        answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except HTTPException as error:
+                return error_page(request, error)
+            except Exception as error:  # noqa: BLE001 - told apart by problem_of
+                return error_page(request, _problem(error))
+
+        return handle
+
+
+def pages() -> APIRouter:
+    """A router for pages: for operators alone, and no part of the API's contract."""
+    return APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[Depends(operator)])
+
+
+def error_page(request: Request, problem: HTTPException) -> Response:
+    """What went wrong, in words, and what to do."""
+    return page(
+        request,
+        "error.html",
+        status=problem.status_code,
+        headers=problem.headers,
+        title=HTTPStatus(problem.status_code).phrase,
+        detail=problem.detail,
+        advice=_WHAT_TO_DO.get(problem.status_code, "Go back, and look at it again."),
+        transient=problem.status_code == HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+
+
+def _problem(error: Exception) -> ProblemError:
+    try:
+        return problem_of(error)
+    except Exception:
+        log.exception("a page failed")
+        return mistake()
