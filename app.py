@@ -19,6 +19,7 @@ from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
 from handlers.ending import Endable
 from handlers.http import http_app
+from handlers.letters import Letters
 from handlers.operating import operating_routes
 from handlers.orders import order_requests
 from handlers.replies import participant_replies
@@ -118,6 +119,7 @@ def compose(settings: Settings) -> Service:
         watch.close()
         service.http.end()
 
+    letters = Letters(sessions(reading), bus, settings.policy)
     contract = Contract()
     service = Service(consumers, specification=contract, lifespan=lifespan)
     service.settings = settings
@@ -131,7 +133,7 @@ def compose(settings: Settings) -> Service:
         metrics=Exposition(statements(reading), framework, settings.policy.saga_timeout).text,
         more=[
             operating_routes(engine, statements(reading), settings.policy),
-            dead_letter_routes(sessions(reading), bus, settings.policy),
+            dead_letter_routes(letters),
             dashboard_routes(statements(reading), settings.policy),
         ],
     )
