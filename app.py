@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from handlers.contract import Contract, declare_publishers
 from handlers.counting import counting
 from handlers.dashboard.routes import dashboard_routes
+from handlers.dashboard.stand_ins import StandIns
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
 from handlers.ending import Endable
@@ -134,7 +135,9 @@ def compose(settings: Settings) -> Service:
         more=[
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(letters),
-            dashboard_routes(statements(reading), settings.policy),
+            dashboard_routes(
+                engine, statements(reading), settings.policy, letters, StandIns(settings.stand_in_addresses)
+            ),
         ],
     )
     service.http = Endable(api)

@@ -16,10 +16,13 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
 from handlers.dashboard.routes import dashboard_routes
+from handlers.dashboard.stand_ins import StandIns
 from handlers.http import http_app
+from handlers.letters import Letters
 from handlers.operating import operating_routes
 from handlers.watching import Watch
 from saga import store
+from saga.bus import Bus
 from saga.cells import Signal
 from saga.database import Sessions, connect, sessions
 from saga.engine import Engine
@@ -122,7 +125,8 @@ async def serving(
         return missing
 
     metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
-    more = [operating_routes(engine, pool, policy), dashboard_routes(pool, policy)]
+    letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy)
+    more = [operating_routes(engine, pool, policy), dashboard_routes(engine, pool, policy, letters, StandIns({}))]
     app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch, metrics=metrics, more=more)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
