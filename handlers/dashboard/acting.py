@@ -4,11 +4,11 @@ The form names the command that the page spoke of. Where the saga has moved on m
 again, with what would come of it now, and with the reason that was typed.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from handlers.actions import NOTHING, Actions, Truth
 from handlers.dashboard.consequences import consequence
@@ -26,10 +26,18 @@ from saga.store import Stored
 from saga.values import Policy
 
 
+def _open_then(word: str) -> Command | Literal["nothing"]:
+    if word == NOTHING:
+        return NOTHING
+    if word not in list(Command):
+        raise ValueError("names no command")
+    return Command(word)
+
+
 class _Asked(Fields):
     """The form of a wish for which a reason is welcome."""
 
-    meant: Command | Literal["nothing"]
+    meant: Annotated[Command | Literal["nothing"], PlainValidator(_open_then)]
     answer: Literal["yes", "succeeded", "failed"]
     reason: Line | None = None
 
