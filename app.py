@@ -136,7 +136,12 @@ def compose(settings: Settings) -> Service:
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(letters),
             dashboard_routes(
-                engine, statements(reading), settings.policy, letters, StandIns(settings.stand_in_addresses)
+                engine,
+                statements(reading),
+                settings.policy,
+                letters,
+                StandIns(settings.stand_in_addresses),
+                settings.trace_url,
             ),
         ],
     )

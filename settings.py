@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     otel_traces_sampler: str = "parentbased_always_on"
     otel_traces_sampler_arg: str | None = None
     otel_sdk_disabled: bool = False
+    trace_url: str | None = None
     test_failpoint: str | None = None
     """For the fault tests: see `saga.failpoints`."""
 
@@ -131,6 +132,15 @@ class Settings(BaseSettings):
     def _known_sampler(cls, value: str) -> str:
         if value.removeprefix("parentbased_") not in _SAMPLERS:
             raise ValueError(f"must be one of {', '.join(_SAMPLERS)}, or one of these after parentbased_")
+        return value
+
+    @field_validator("trace_url")
+    @classmethod
+    def _for_a_trace(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith(("http://", "https://")) and "{traceId}" in value):
+            raise ValueError(
+                "must begin with http:// or https:// and have {traceId} in it: http://localhost:16686/trace/{traceId}"
+            )
         return value
 
     @model_validator(mode="after")

@@ -54,15 +54,22 @@ async def list_sagas(session: AsyncSession, wanted: Filter, limit: int, after: P
 
     They are shown as they are when their rows are read, a moment after they were found.
     """
+    return (await list_sagas_now(session, wanted, limit, after))[0]
+
+
+async def list_sagas_now(
+    session: AsyncSession, wanted: Filter, limit: int, after: Place | None = None
+) -> tuple[list[Stored], datetime | None]:
+    """Such sagas, and the database's time, for telling their age; None where there is none of them."""
     if not wanted.statuses:
-        return []
-    found = [row.order_id for row in await session.execute(query(wanted, limit, after))]
-    stored = await find_orders(session, found)
-    return [stored[order_id] for order_id in found]
+        return [], None
+    rows = (await session.execute(query(wanted, limit, after))).all()
+    stored = await find_orders(session, [row.order_id for row in rows])
+    return [stored[row.order_id] for row in rows], max((row.now for row in rows), default=None)
 
 
-def query(wanted: Filter, limit: int, after: Place | None = None) -> Select[tuple[UUID]]:
-    """The ids of the orders of such sagas, newest first."""
+def query(wanted: Filter, limit: int, after: Place | None = None) -> Select[tuple[UUID, datetime]]:
+    """The ids of the orders of such sagas, newest first, each with the time."""
     born, order_id, conditions = _road(wanted)
     if wanted.status:
         conditions.append(_SAGAS.c.status == wanted.status)
@@ -76,7 +83,7 @@ def query(wanted: Filter, limit: int, after: Place | None = None) -> Select[tupl
     if after:
         conditions.append(tuple_(born, order_id) < tuple_(literal(after[0]), literal(after[1])))
     return (
-        select(_SAGAS.c.order_id)
+        select(_SAGAS.c.order_id, func.now().label("now"))
         .select_from(_BOTH)
         .where(*conditions)
         .order_by(born.desc(), order_id.desc())

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypedDict
 
 from models.messages import REPLIES, instant_text
-from models.states import Command
+from models.states import Command, Position
 from saga.cells import REPLY_MODELS, Signal
 from saga.decide import decide
 from saga.errors import UnknownTableError
@@ -49,16 +49,20 @@ def waiting(saga: Saga, policy: Policy) -> Waiting | None:
     }
 
 
-def remaining_steps(saga: Saga) -> list[str]:
-    """The commands that follow the open one if everything succeeds from here on, in their order."""
-    steps: list[str] = []
+def way_ahead(saga: Saga) -> list[Position]:
+    """The positions that follow if everything succeeds from here on, in their order; nothing follows the end."""
+    ahead: list[Position] = []
     if saga.table_version not in TABLES:
-        return steps
+        return ahead
     while command := saga.position.open_command:
         saga = decide(saga, Event(_SUCCESS[command], saga.order_id), saga.updated_at, Policy()).saga
-        if saga.position.open_command:
-            steps.append(saga.position.open_command)
-    return steps
+        ahead.append(saga.position)
+    return ahead
+
+
+def remaining_steps(saga: Saga) -> list[str]:
+    """The commands that follow the open one if everything succeeds from here on, in their order."""
+    return [position.open_command for position in way_ahead(saga) if position.open_command]
 
 
 def answers(saga: Saga, event: Event) -> bool:

@@ -23,7 +23,7 @@ _STYLE = """
 .saga-position .saga-name { font-size: 15px; font-weight: 600 }
 .saga-position.late text { font-size: 11px }
 .saga-position.late .saga-name { font-size: 12px }
-.saga-edge path { fill: none; stroke: #7b8892; stroke-width: 1.6; marker-end: url(#saga-arrow) }
+.saga-edge path { fill: none; stroke: #7b8892; stroke-width: 1.6 }
 .saga-edge text, .saga-legend { fill: #7b8892 }
 .saga-arrow { fill: #7b8892 }
 """.strip()
@@ -136,8 +136,9 @@ def _slug(position: Position) -> str:
 def _position(position: Position, place: Place) -> str:
     left, top = place.x - place.width // 2, place.y - place.height // 2
     lines = [f"{position.status} / {position.current_step}"] if place.kind != "late" else []
-    lines += [f"awaits {position.open_command}"] if position.open_command else []
-    title = f"{_slug(position)}: {', '.join([f'{position.status} / {position.current_step}', *lines[-1:]])}"
+    awaits = [f"awaits {position.open_command}"] if position.open_command else []
+    lines += awaits
+    title = f"{_slug(position)}: {', '.join([f'{position.status} / {position.current_step}', *awaits])}"
     first = place.y + 5 - 9 * len(lines)
     name = f"{_slug(position).rsplit('-', 1)[-1]} late" if place.kind == "late" else _slug(position)
     text = [f'<text class="saga-name" x="{place.x}" y="{first}">{name}</text>']
@@ -159,7 +160,8 @@ def _edge(here: Position, to: Position, triggers: Sequence[str]) -> str:
     return (
         f'<g id="edge-{_slug(here)}-{_slug(to)}" class="saga-edge {_PLACES[to].kind}" '
         f'data-from="{_slug(here)}" data-to="{_slug(to)}" data-signals="{escape("|".join(triggers))}">'
-        f'<title>{_slug(here)} to {_slug(to)}: {escape("; ".join(triggers))}</title><path d="{way.path}"/>{text}</g>'
+        f"<title>{_slug(here)} to {_slug(to)}: {escape('; '.join(triggers))}</title>"
+        f'<path d="{way.path}" marker-end="url(#saga-arrow)"/>{text}</g>'
     )
 
 

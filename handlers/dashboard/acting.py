@@ -15,7 +15,7 @@ from handlers.dashboard.consequences import consequence
 from handlers.dashboard.forms import Fields, Line, Sent, filled_in, wrong_in
 from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages
-from handlers.dashboard.wishes import ACKNOWLEDGE, WISHES, Wish
+from handlers.dashboard.wishes import ACKNOWLEDGE, WISHES, Wish, wish_about
 from handlers.operators import Actor
 from handlers.problems import ProblemError, problem_of
 from models.states import Command
@@ -110,8 +110,8 @@ def _page(  # noqa: PLR0913, PLR0917 - a page says that much
     problem: ProblemError | None = None,
 ) -> Response:
     saga = stored.saga if stored else None
-    if wish.path == ACKNOWLEDGE.path and saga and not saga.position.open_command:
-        wish = ACKNOWLEDGE
+    if saga:
+        wish = wish_about(saga, wish)
     told = choices(saga, policy) if saga else {}
     ways = [(answer, consequence(saga, told[signal], policy)) for answer, signal in wish.signals.items() if saga]
     return page(

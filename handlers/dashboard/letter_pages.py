@@ -52,6 +52,7 @@ def letter_routes(letters: Letters) -> APIRouter:
             status=problem.status_code if problem else 200,
             known=known,
             filters=filters,
+            meant={name: value for name, value in filters.items() if name != "state"},
             wanted=wanted,
             following=following,
             problem=problem,

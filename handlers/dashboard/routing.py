@@ -15,13 +15,15 @@ from handlers.problems import ProblemError, mistake, problem_of
 
 log = logging.getLogger(__name__)
 
-_WHAT_TO_DO = {
-    403: "Open the dashboard on the machine that the service runs on, over the loopback address.",
-    404: "Look for it in the list of sagas, by its customer or its age.",
-    422: "Correct the address, or begin again from the list of sagas.",
-    500: "Try again. If it happens again, look into the service's log.",
-    503: "Nothing was lost. This page goes on by itself as soon as it can.",
+_WORDS = {
+    403: ("Not from here", "Open the dashboard on the machine that the service runs on, over the loopback address."),
+    404: ("Not found", "Look for it in the list of sagas, by its customer or its age."),
+    422: ("This cannot be understood", "Correct the address, or begin again from the list of sagas."),
+    500: ("A mistake of ours", "Try again. If it happens again, look into the service's log."),
+    503: ("Not now", "Nothing was lost. This page goes on by itself as soon as it can."),
 }
+"""What is said of a status, and what to do."""
+_OTHERWISE = "Go back, and look at it again."
 
 
 class PageRoute(APIRoute):
@@ -49,14 +51,15 @@ def pages() -> APIRouter:
 
 def error_page(request: Request, problem: HTTPException) -> Response:
     """What went wrong, in words, and what to do."""
+    title, advice = _WORDS.get(problem.status_code, (HTTPStatus(problem.status_code).phrase, _OTHERWISE))
     return page(
         request,
         "error.html",
         status=problem.status_code,
         headers=problem.headers,
-        title=HTTPStatus(problem.status_code).phrase,
+        title=title,
         detail=problem.detail,
-        advice=_WHAT_TO_DO.get(problem.status_code, "Go back, and look at it again."),
+        advice=advice,
         transient=problem.status_code == HTTPStatus.SERVICE_UNAVAILABLE,
     )
 

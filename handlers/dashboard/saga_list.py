@@ -1,25 +1,86 @@
-"""The page `/sagas`: those that are wanted, newest first."""
+"""The page `/sagas`: those that are wanted, newest first. What is wanted stands in its address."""
+
+from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
 
 from handlers.dashboard.rendering import page
 from handlers.dashboard.routing import pages
 from handlers.finding import SagaQuery
 from handlers.paging import cursor, place
+from handlers.problems import InvalidError
+from models.states import CurrentStep, SagaStatus
 from saga.database import Sessions
-from saga.listing import list_sagas
+from saga.listing import Place, list_sagas_now
+from saga.outlook import waiting
 from saga.values import Policy
+
+_PER_PAGE = 25
+_AGES = {"60": "1 minute", "300": "5 minutes", "3600": "1 hour", "86400": "1 day", "604800": "7 days"}
+_WORDS = {
+    "status": "The status must be one of those in the list.",
+    "step": "The step must be one of those in the list.",
+    "incident": "Incidents are true, false, or not asked for.",
+    "userId": "The customer is a UUID, such as 0d9f3c52-4c0e-4e43-9f53-3f0a4f9c3b70.",
+    "olderThan": "The age is a number of seconds, such as 300.",
+    "limit": "A page has 1 to 100 sagas.",
+    "after": "There is no page that begins there. Go back to the first one.",
+}
+"""What can be asked for, and how; the last two do not say which sagas."""
 
 
 def saga_list_routes(sessions: Sessions, policy: Policy) -> APIRouter:
-    """The route of the list."""
+    """The route of the list.
+
+    Args:
+        sessions: for queries.
+        policy: how long sagas wait, for telling so.
+    """
     router = pages()
 
     @router.get("/sagas")
     async def saga_list(request: Request) -> Response:
-        wanted = SagaQuery.model_validate({k: v for k, v in request.query_params.items() if v})
+        """Sagas, newest first."""
+        # a form sends what was left empty as well
+        asked = {name: request.query_params.get(name, "").strip() for name in _WORDS}
+        asked = {name: value for name, value in asked.items() if value}
+        try:
+            wanted, behind = _read(asked)
+        except (ValidationError, InvalidError) as error:
+            return page(request, "sagas.html", status=422, wrong=_wrong(error), found=[], **_around(asked))
         async with sessions() as session:
-            found = await list_sagas(session, wanted.filter(), wanted.limit + 1, place(wanted.after))
-        return page(request, "sagas.html", found=found[: wanted.limit], policy=policy, cursor=cursor)
+            # one more than asked for tells whether there is a next page
+            found, now = await list_sagas_now(session, wanted.filter(), wanted.limit + 1, behind)
+        last = found[wanted.limit - 1].saga if len(found) > wanted.limit else None
+        following = cursor(last.created_at, last.order_id) if last else None
+        rows = [(stored, waiting(stored.saga, policy)) for stored in found[: wanted.limit]]
+        return page(request, "sagas.html", wrong={}, found=rows, now=now, **_around(asked, following))
 
     return router
+
+
+def _read(asked: dict[str, str]) -> tuple[SagaQuery, Place | None]:
+    wanted = SagaQuery.model_validate({"limit": _PER_PAGE, **asked})
+    return wanted, place(wanted.after)
+
+
+def _wrong(error: ValidationError | InvalidError) -> dict[str, str]:
+    names = ["after"] if isinstance(error, InvalidError) else [str(one["loc"][0]) for one in error.errors()]
+    return {name: _WORDS[name] for name in names}
+
+
+def _around(asked: dict[str, str], following: str | None = None) -> dict[str, Any]:
+    """What the page has around the list: the form as it was sent, and the ways to other pages."""
+    here = {name: value for name, value in asked.items() if name != "after"}
+    filters = {name: value for name, value in here.items() if name != "limit"}
+    age = filters.get("olderThan")
+    return {
+        "filters": filters,
+        "statuses": list(SagaStatus),
+        "steps": list(CurrentStep),
+        "ages": _AGES if age is None or age in _AGES else {**_AGES, age: f"{age} s"},
+        "first": urlencode(here) if "after" in asked else None,
+        "next": urlencode({**here, "after": following}) if following else None,
+    }

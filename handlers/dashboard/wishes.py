@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from handlers.dashboard.notices import Done
 from saga.cells import Signal
+from saga.choices import choices
+from saga.values import Policy, Saga
 
 G = Signal
 
@@ -41,7 +43,7 @@ WISHES: Mapping[str, Wish] = {
         ),
         Wish(
             path="resolve",
-            title="Resolve",
+            title="Say what really happened",
             button="That is what happened",
             explains="Say what really happened to the open command, as you found out with its participant. The saga"
             " goes on as if the participant had said so itself.",
@@ -62,7 +64,7 @@ WISHES: Mapping[str, Wish] = {
         ),
         Wish(
             path="cancel",
-            title="Cancel",
+            title="Cancel for the client",
             button="Cancel this order",
             explains="As its customer would, as long as the payment was not asked for. While a reservation is in"
             " flight, its reply is waited for first.",
@@ -83,3 +85,25 @@ ACKNOWLEDGE = Wish(
     done="acknowledged",
 )
 """What can be resolved of a saga that has no open command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """A wish, and whether it is open about a saga as it stands."""
+
+    wish: Wish
+    possible: bool
+    why: str
+
+
+def deeds(saga: Saga, policy: Policy) -> list[Deed]:
+    """What can be done about a saga, and why the rest cannot."""
+    open_ = choices(saga, policy)
+    wishes = [wish_about(saga, wish) for wish in WISHES.values()]
+    told = [(wish, [open_[signal] for signal in wish.signals.values()]) for wish in wishes]
+    return [Deed(wish, any(choice.possible for choice in those), those[0].why) for wish, those in told]
+
+
+def wish_about(saga: Saga, wish: Wish) -> Wish:
+    """What can be asked for at this address about this saga."""
+    return ACKNOWLEDGE if wish.path == ACKNOWLEDGE.path and not saga.position.open_command else wish

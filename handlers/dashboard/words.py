@@ -1,6 +1,6 @@
 """How times, durations and people's own words look on a page: the filters of the templates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,11 @@ def duration(length: timedelta | float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def left(seconds: float) -> str:
+    """A time that is still to come, in whole seconds; countdown.js goes on with it."""
+    return "any moment" if round(seconds) <= 0 else duration(float(round(seconds)))
 
 
 def moment(instant: datetime | str) -> str:
@@ -54,8 +59,15 @@ def typed(text: str) -> str:
     return text.translate(_INVISIBLE)
 
 
+def together(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Options of a choice whose words are their values."""
+    return [(word, word) for word in words]
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "duration": duration,
+    "left": left,
+    "together": together,
     "moment": moment,
     "machine": machine,
     "typed": typed,

@@ -34,9 +34,9 @@ class Desk:
     def __init__(self, service: Service) -> None:
         self.service = service
 
-    async def send(self, path: str, body: bytes, *, most: int = 499, **headers: str | None) -> httpx2.Response:
+    async def send(self, path: str, body: bytes, *, most: int = 499, **headers: Any) -> httpx2.Response:
         told = {"Origin": OURS, "Content-Type": FORM, "Host": "127.0.0.1:5002"}
-        told |= {name.replace("_", "-"): value for name, value in headers.items()}  # type: ignore[misc]
+        told |= {name.replace("_", "-"): value for name, value in headers.items()}
         kept = {name: value for name, value in told.items() if value is not None}
         answer = await self.service.client.post(path, content=body, headers=kept)
         assert answer.status_code <= most, answer.text
@@ -46,7 +46,7 @@ class Desk:
     async def post(self, path: str, **fields: str) -> httpx2.Response:
         return await self.send(path, urlencode(fields).encode())
 
-    async def refuses(self, path: str, status: int, words: str, body: bytes, **headers: str | None) -> None:
+    async def refuses(self, path: str, status: int, words: str, body: bytes, **headers: Any) -> None:
         answer = await self.send(path, body, **headers)
         assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
         assert words in answer.text
@@ -99,7 +99,7 @@ async def test_a_form_that_another_site_has_is_not_taken(desk: Desk, path: str, 
 
 async def test_a_browser_that_says_nothing_but_where_it_comes_from_is_ours(desk: Desk) -> None:
     path, body = f"/sagas/{await _order(desk)}/retry", b"meant=ValidateInventory&answer=yes"
-    told = {"Origin": None, "Sec_Fetch_Site": "same-origin"}
+    told: dict[str, Any] = {"Origin": None, "Sec_Fetch_Site": "same-origin"}
     assert (await desk.send(path, body, **told)).status_code == 303
 
 

@@ -214,7 +214,7 @@ def _word(send: Send) -> str:
 def standing_at(position: Position, policy: Policy = PATIENT) -> Dialogue:
     """A saga that has come to this position by the usual way."""
     saga = Dialogue(policy)
-    for step in _ROADS[position]:
+    for step in ROADS[position]:
         if step is G.OPERATOR_COMPENSATE:
             saga.operator(step)
         else:
@@ -225,7 +225,7 @@ def standing_at(position: Position, policy: Policy = PATIENT) -> Dialogue:
 
 _TO_CHARGING = (G.INVENTORY_VALIDATED, G.INVENTORY_RESERVED)
 _TO_COMPENSATED = (*_TO_CHARGING, G.PAYMENT_FAILED, G.INVENTORY_RELEASED)
-_ROADS: dict[Position, tuple[Signal, ...]] = {
+ROADS: dict[Position, tuple[Signal, ...]] = {
     P.VALIDATING: (),
     P.RESERVING: (G.INVENTORY_VALIDATED,),
     P.CHARGING: _TO_CHARGING,
