@@ -48,7 +48,7 @@ class Visitor:
     async def __aenter__(self) -> Self:
         self.context = await self._browser.new_context(**self._options)
         self.context.set_default_timeout(PATIENCE_SECONDS * 1000)
-        await self.context.add_init_script(_TELL_OF_THE_POLICY)
+        await self.context.add_init_script(_TELL_OF_THE_POLICY + _FAULTS)
         self.context.on("request", self._see_request)
         self.page = await self.context.new_page()
         self.page.on("console", self._see_message)
@@ -64,7 +64,8 @@ class Visitor:
 
     def _see_message(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(f"{message.type} at {self.page.url}: {message.text}")
+            place = message.location["url"] or self.page.url
+            self.complaints.append(f"{message.type} at {place}: {message.text}")
 
     def _see_error(self, error: Error) -> None:
         self.complaints.append(f"error at {self.page.url}: {error}")
@@ -122,7 +123,6 @@ class Visitor:
 
     async def faults(self) -> list[str]:
         """What is wrong with the page for who sees little, hears it read, or looks at it on a phone."""
-        await self.page.evaluate(_FAULTS)
         found: list[str] = await self.page.evaluate("faultsOfThisPage()")
         return found
 
