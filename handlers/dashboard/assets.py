@@ -1,4 +1,4 @@
-"""The pages' own style and scripts. A browser asks each time whether its copy is still right, so no release is mixed."""
+"""The pages' own style and scripts. Browsers ask each time whether their copy is still right: no release is mixed."""
 
 from hashlib import blake2b
 from pathlib import Path

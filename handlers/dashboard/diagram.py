@@ -1,4 +1,4 @@
-"""The state diagram of one saga: the way that it has taken, where it stands, and what is still ahead if all goes well."""
+"""The state diagram of one saga: the way that it has taken, where it stands, and what is ahead if all goes well."""
 
 import re
 from itertools import pairwise

@@ -40,7 +40,7 @@ def saga_page_routes(sessions: Sessions, policy: Policy, trace_url: str | None) 
             if stored is None:
                 raise UnknownOrderError(order_id)
             unsent, now = await find_unsent(session, order_id)
-        saga, trace = stored.saga, trace_id(stored.traceparent)
+        saga, trace, sampled = stored.saga, trace_id(stored.traceparent), is_sampled(stored.traceparent)
         moves = way_taken(saga)
         stayed = stays(saga, moves, now)
         return page(
@@ -62,8 +62,8 @@ def saga_page_routes(sessions: Sessions, policy: Policy, trace_url: str | None) 
             received=received(saga),
             why_here=why_here,
             trace=trace,
-            # of what is not sampled there is nothing to look at
-            trace_url=trace_url.replace("{traceId}", trace) if trace_url and is_sampled(stored.traceparent) else None,
+            sampled=sampled,
+            trace_url=trace_url.replace("{traceId}", trace) if trace_url and sampled else None,
         )
 
     return router

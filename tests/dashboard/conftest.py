@@ -15,6 +15,7 @@ from local.broker import RabbitMQ
 from local.chromium import chromium
 from local.participant import Participant
 from local.stand_in import control, ledger_path
+from tests.dashboard.stories import calm
 from tests.dashboard.visitor import Visitor
 from tests.databases import Databases
 from tests.http.conftest import listening
@@ -87,6 +88,7 @@ async def visitor(browser: Browser, shop: System) -> AsyncIterator[Visitor]:
     async with Visitor(browser, shop.service.url) as visitor:
         yield visitor
         assert visitor.unexpected() == []
+    calm(shop)
 
 
 @pytest.fixture(scope="session")

@@ -1,58 +1,27 @@
 """What operators do, with a real browser at a real system: by clicks, by the keyboard alone, and without a script."""
 
 import json
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import aio_pika
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser
 
 from local.rule import Behaviour
 from saga.outbox import DEAD_LETTER_EXCHANGE
+from tests.dashboard.stories import CANARY, CANARY_SHOWN, MUTE, all_parked, dead_letter, parked
 from tests.dashboard.visitor import Visitor
 from tests.system.conftest import System, order_body
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-MUTE = Behaviour(mode="mute")
-CANARY = "<img src=x onerror=\"document.title='bitten'\"> & {{ 7*7 }} “Söhne” \u202eabc"
-"""Text that would be seen to run, were it not text."""
-
-
-@pytest_asyncio.fixture(loop_scope="session", autouse=True)
-async def calm(shop: System) -> AsyncIterator[None]:
-    """Whatever a test told the stand-ins, they answer again afterwards."""
-    yield
-    for participant in (shop.inventory, shop.billing):
-        participant.behaviour.update(dict.fromkeys(participant.rules, Behaviour()))
-
-
-async def _parked(shop: System, command: str, **more: object) -> str:
-    """An order whose saga is parked, since nobody answered this command; they answer from now on."""
-    participant = shop.inventory if command in shop.inventory.rules else shop.billing
-    participant.behaviour[command] = MUTE
-    order_id = await shop.order(order_body(**more))
-
-    async def parked() -> bool:
-        incident = (await shop.saga(order_id))["incident"]
-        return incident is not None
-
-    await until(parked, 20)
-    participant.behaviour[command] = Behaviour()
-    return order_id
-
-
-async def _status(shop: System, order_id: str) -> str:
-    return str((await shop.ended(order_id))["status"])
 
 
 # ------------------------------------------------------------------------------------------------- one saga, by clicks
 
 
 async def test_a_parked_saga_is_resumed_by_a_click(visitor: Visitor, shop: System) -> None:
-    order_id = await _parked(shop, "ValidateInventory")
+    order_id = await parked(shop, "ValidateInventory")
     await visitor.open(f"/sagas/{order_id}")
     await visitor.link("Ask again…").click()
     await visitor.sees("to Inventory, attempt 2")
@@ -62,13 +31,13 @@ async def test_a_parked_saga_is_resumed_by_a_click(visitor: Visitor, shop: Syste
     await visitor.sees("The open command was sent again.")
     # it moves on by itself: nothing is loaded anew
     await visitor.sees("Nothing: it has ended.")
-    await visitor.sees(f"asked again by an operator: {CANARY.replace(chr(0x202E), '⟨U+202E⟩')}")
-    assert await _status(shop, order_id) == "Completed"
+    await visitor.sees(f"asked again by an operator: {CANARY_SHOWN}")
+    assert (await shop.ended(order_id))["status"] == "Completed"
     assert "bitten" not in await visitor.page.title()
 
 
 async def test_what_really_happened_can_be_said(visitor: Visitor, shop: System) -> None:
-    order_id = await _parked(shop, "ProcessPayment")
+    order_id = await parked(shop, "ProcessPayment")
     await visitor.open(f"/sagas/{order_id}")
     await visitor.link("Say what really happened…").click()
     await visitor.sees("payment outcome unknown")
@@ -76,11 +45,11 @@ async def test_what_really_happened_can_be_said(visitor: Visitor, shop: System) 
     await visitor.page.get_by_label("Reason").fill("Billing has no such charge")
     await visitor.button("That is what happened").click()
     await visitor.sees("Your verdict stands in the history")
-    assert await _status(shop, order_id) == "Compensated"
+    assert (await shop.ended(order_id))["status"] == "Compensated"
 
 
 async def test_an_order_is_given_up_and_undone(visitor: Visitor, shop: System) -> None:
-    order_id = await _parked(shop, "ProcessPayment")
+    order_id = await parked(shop, "ProcessPayment")
     await visitor.open(f"/sagas/{order_id}")
     await visitor.link("Give up and undo…").click()
     await visitor.sees("RefundPayment")
@@ -90,16 +59,16 @@ async def test_an_order_is_given_up_and_undone(visitor: Visitor, shop: System) -
     await visitor.page.get_by_label("Reason").fill("the customer is gone")
     await visitor.button("Give this order up").click()
     await visitor.sees("The order is given up.")
-    assert await _status(shop, order_id) == "Compensated"
+    assert (await shop.ended(order_id))["status"] == "Compensated"
 
 
 async def test_an_order_is_cancelled(visitor: Visitor, shop: System) -> None:
-    order_id = await _parked(shop, "ReserveInventory")
+    order_id = await parked(shop, "ReserveInventory")
     await visitor.open(f"/sagas/{order_id}")
     await visitor.link("Cancel for the client…").click()
     await visitor.button("Cancel this order").click()
     await visitor.sees("The order is cancelled")
-    assert await _status(shop, order_id) == "Compensated"
+    assert (await shop.ended(order_id))["status"] == "Compensated"
 
 
 async def test_the_incident_of_an_order_that_has_ended_is_closed(visitor: Visitor, shop: System) -> None:
@@ -116,7 +85,7 @@ async def test_the_incident_of_an_order_that_has_ended_is_closed(visitor: Visito
 
 
 async def test_a_saga_that_moved_meanwhile_says_so_and_nothing_else_is_done(visitor: Visitor, shop: System) -> None:
-    order_id = await _parked(shop, "ValidateInventory")
+    order_id = await parked(shop, "ValidateInventory")
     shop.inventory.behaviour["ReserveInventory"] = MUTE
     await visitor.open(f"/sagas/{order_id}/compensate")
     body = {"outcome": "succeeded", "reason": "somebody else"}
@@ -130,15 +99,15 @@ async def test_a_saga_that_moved_meanwhile_says_so_and_nothing_else_is_done(visi
     await visitor.sees("ReleaseInventory")
     assert (await shop.saga(order_id))["currentStep"] == "ReserveInventory"
     await visitor.button("Give this order up").click()
-    assert await _status(shop, order_id) == "Compensated"
+    assert (await shop.ended(order_id))["status"] == "Compensated"
 
 
 # ------------------------------------------------------------------------------------------- one saga, by the keyboard
 
 
 async def test_everything_is_done_by_the_keyboard_alone(visitor: Visitor, shop: System) -> None:
-    retried, resolved = await _parked(shop, "ValidateInventory"), await _parked(shop, "ReserveInventory")
-    given_up, cancelled = await _parked(shop, "ProcessPayment"), await _parked(shop, "ReserveInventory")
+    retried, given_up = await parked(shop, "ValidateInventory"), await parked(shop, "ProcessPayment")
+    resolved, cancelled = await all_parked(shop, "ReserveInventory", [order_body(), order_body()])
     await visitor.open(f"/sagas/{retried}")
     await visitor.presses(visitor.link("Ask again…"))
     await visitor.presses(visitor.button("Ask again now"))
@@ -161,7 +130,7 @@ async def test_everything_is_done_by_the_keyboard_alone(visitor: Visitor, shop: 
     await visitor.presses(visitor.link("Cancel for the client…"))
     await visitor.presses(visitor.button("Cancel this order"))
     await visitor.sees("The order is cancelled")
-    ended = [await _status(shop, order_id) for order_id in (retried, resolved, given_up, cancelled)]
+    ended = [(await shop.ended(order_id))["status"] for order_id in (retried, resolved, given_up, cancelled)]
     assert ended == ["Completed", "Completed", "Compensated", "Compensated"]
 
 
@@ -171,16 +140,16 @@ async def test_everything_is_done_by_the_keyboard_alone(visitor: Visitor, shop: 
 @pytest.mark.parametrize("script", [True, False])
 async def test_many_are_asked_again_step_by_step(browser: Browser, shop: System, script: bool) -> None:
     """With a script it goes on by itself; without one there is a button."""
-    user = {"userId": str(uuid4())}
-    done = await shop.order(order_body(**user))
-    await shop.ended(done)
-    parked = [await _parked(shop, "ValidateInventory", **user) for _ in range(3)]
+    user = str(uuid4())
+    bodies = [order_body() | {"userId": user} for _ in range(4)]
+    await shop.ended(await shop.order(bodies[0]))
+    waiting = await all_parked(shop, "ValidateInventory", bodies[1:])
     async with Visitor(browser, shop.service.url, script=script) as visitor:
-        await visitor.open(f"/sagas?userId={user['userId']}")
+        await visitor.open(f"/sagas?userId={user}")
         await visitor.link("Ask these again…").click()
         await visitor.sees("3 of the 4 that are meant would be done.")
         await visitor.sees("send ValidateInventory again, attempt 2")
-        assert [(await shop.saga(order_id))["waiting"]["attempt"] for order_id in parked] == [1, 1, 1]
+        assert [(await shop.saga(order_id))["waiting"]["attempt"] for order_id in waiting] == [1, 1, 1]
         await visitor.page.get_by_label("Reason").fill("Inventory is back")
         # two or three a step
         await visitor.page.get_by_label("How many a second").fill("1")
@@ -190,7 +159,7 @@ async def test_many_are_asked_again_step_by_step(browser: Browser, shop: System,
             await visitor.button("Go on").click()
         await visitor.sees("3 done, 1 left alone so far. That was all.")
         assert visitor.unexpected() == []
-    for order_id in parked:
+    for order_id in waiting:
         saga = await shop.ended(order_id)
         assert saga["status"] == "Completed"
         assert any(entry["message"].endswith(": Inventory is back") for entry in saga["history"])
@@ -207,16 +176,9 @@ async def test_where_there_is_nothing_to_ask_again_the_page_says_so(visitor: Vis
 
 async def _letter(shop: System, body: bytes, routing_key: str, **headers: str) -> str:
     """A dead letter of somebody's; its id."""
-    channel = shop.ear._channel
-    exchange = await channel.get_exchange(DEAD_LETTER_EXCHANGE, ensure=False)
+    exchange = await shop.ear._channel.get_exchange(DEAD_LETTER_EXCHANGE, ensure=False)
     await exchange.publish(aio_pika.Message(body, headers=dict(headers)), routing_key)
-    query = {"routingKey": routing_key}
-
-    async def stored() -> bool:
-        return bool((await shop.client.get("/api/dead-letters", params=query)).json()["items"])
-
-    await until(stored)
-    return str((await shop.client.get("/api/dead-letters", params=query)).json()["items"][0]["id"])
+    return await dead_letter(shop, routingKey=routing_key)
 
 
 async def test_a_dead_letter_is_looked_at_and_redriven(visitor: Visitor, shop: System) -> None:
@@ -228,9 +190,10 @@ async def test_a_dead_letter_is_looked_at_and_redriven(visitor: Visitor, shop: S
     await visitor.button("Filter").click()
     await visitor.link(key).click()
     await visitor.sees("There is no such order.")
-    shown = CANARY.replace("\u202e", "⟨U+202E⟩")
-    assert json.dumps({"note": shown}, ensure_ascii=False)[1:-1] in await visitor.page.locator("pre").inner_text()
-    await visitor.sees(shown)
+    assert (
+        json.dumps({"note": CANARY_SHOWN}, ensure_ascii=False)[1:-1] in await visitor.page.locator("pre").inner_text()
+    )
+    await visitor.sees(CANARY_SHOWN)
     assert await visitor.faults() == []
     await visitor.button("Redrive it").click()
     await visitor.sees("The letter was published again, as it was.")
@@ -243,12 +206,7 @@ async def test_a_dead_letter_that_is_of_use_is_redriven_and_discarded_by_the_key
     order_id = str(uuid4())
     body = json.dumps({"eventId": str(uuid4()), "orderId": order_id}).encode()
     await shop.ear.publish("domain.order.CancelOrder", body)
-
-    async def came() -> bool:
-        query = {"orderId": order_id}
-        return bool((await shop.client.get("/api/dead-letters", params=query)).json()["items"])
-
-    await until(came)
+    await dead_letter(shop, orderId=order_id)
     await visitor.open(f"/dead-letters?orderId={order_id}")
     await visitor.presses(visitor.link("domain.order.CancelOrder"))
     await visitor.presses(visitor.button("Redrive it"))
@@ -264,7 +222,7 @@ async def test_a_dead_letter_that_is_of_use_is_redriven_and_discarded_by_the_key
     await visitor.types(visitor.page.get_by_label("Reason"), CANARY)
     await visitor.presses(visitor.button("Discard it"))
     await visitor.sees("The letter was given up.")
-    await visitor.sees(CANARY.replace("\u202e", "⟨U+202E⟩"))
+    await visitor.sees(CANARY_SHOWN)
     assert await visitor.page.get_by_role("button", name="Redrive").count() == 0
 
 
@@ -287,7 +245,7 @@ async def test_many_letters_are_redriven(visitor: Visitor, shop: System) -> None
     await visitor.sees("would be redriven")
     await visitor.button("Redrive them").click()
     await visitor.sees("3 done, 0 left alone so far. That was all.")
-    assert len([key_ for key_ in (message.routing_key for message in shop.ear.heard) if key_ == key]) == 3
+    assert [message.routing_key for message in shop.ear.heard].count(key) == 3
 
 
 # -------------------------------------------------------------------------------------------------------------- try it
@@ -319,7 +277,7 @@ async def test_inventory_that_is_down_comes_back_by_the_keyboard(visitor: Visito
     assert await visitor.field("ValidateInventory").input_value() == "normal"
     await visitor.open(f"/sagas/{order_id}/retry")
     await visitor.presses(visitor.button("Ask again now"))
-    assert await _status(shop, order_id) == "Completed"
+    assert (await shop.ended(order_id))["status"] == "Completed"
 
 
 async def test_a_stand_in_is_told_how_to_behave(visitor: Visitor, shop: System) -> None:
@@ -344,5 +302,5 @@ async def test_what_was_typed_wrong_stays_and_is_said_beside_its_field(visitor: 
     await visitor.types(visitor.field("Pieces"), "2")
     await visitor.presses(visitor.button("Place this order"))
     await visitor.page.wait_for_url("**/sagas/*")
-    await visitor.sees(CANARY.replace("\u202e", "⟨U+202E⟩"))
+    await visitor.sees(CANARY_SHOWN)
     assert await visitor.faults() == []

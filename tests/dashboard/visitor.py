@@ -5,6 +5,8 @@ from typing import Any, Self
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, Request
 
+from tests.waiting import until
+
 SIZES = {"wide": (1280, 800), "narrow": (390, 844)}
 PATIENCE_SECONDS = 10
 _MOST_STOPS = 150
@@ -107,6 +109,24 @@ class Visitor:
             if await target.evaluate("element => element === document.activeElement"):
                 return
         raise AssertionError(f"the Tab key does not come to {target}")
+
+    async def walks_through(self) -> None:
+        """Press Tab until the page has been gone through once, and see each time where the focus is."""
+        await self.page.evaluate("document.activeElement.blur()")
+        for _ in range(_MOST_STOPS):
+            await self.page.keyboard.press("Tab")
+            if hidden := await self.page.evaluate("focusThatCannotBeSeen()"):
+                raise AssertionError(f"the focus cannot be seen on {hidden} of {self.page.url}")
+            if await self.page.evaluate("document.activeElement === document.body"):
+                return
+
+    async def complains_of(self, *parts: str) -> None:
+        """Wait until it has complained of all of these."""
+
+        async def has() -> bool:
+            return all(any(part in one for one in self.complaints) for part in parts)
+
+        await until(has, PATIENCE_SECONDS)
 
     async def presses(self, target: Locator, key: str = "Enter") -> None:
         """Come there by the Tab key, and press a key."""

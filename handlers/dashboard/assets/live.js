@@ -39,7 +39,7 @@ function changed(field) {
     const standing = [...field.options].findIndex((option) => option.defaultSelected);
     return field.selectedIndex !== Math.max(standing, 0);
   }
-  return field.value !== field.defaultValue;
+  return "defaultValue" in field && field.value !== field.defaultValue;
 }
 
 // ------------------------------------------------------------------------------------------------------ fetching

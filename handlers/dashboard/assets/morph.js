@@ -24,14 +24,16 @@ function attributes(shown, come) {
   }
 }
 
-// Elements with an id are the same element wherever they stand, so that a new first row does not rewrite all others.
+// What is in both stays the same node, wherever it stands: an element by its id, all else where it is equal. What is left
+// over is made equal to what has come in its place.
 function children(shown, come) {
   const known = new Map([...shown.children].filter((one) => one.id).map((one) => [one.id, one]));
-  const wanted = new Set([...come.children].map((one) => one.id).filter(Boolean));
+  const still = new Set([...come.children].map((one) => one.id).filter(Boolean));
   let here = shown.firstChild;
   for (const next of [...come.childNodes]) {
-    while (here?.id && !wanted.has(here.id)) here = drop(here);
-    const same = next.id ? known.get(next.id) : here?.id ? null : here;
+    while (here?.id && !still.has(here.id)) here = drop(here);
+    if (!next.id && ahead(here, next)) while (!here.isEqualNode(next)) here = drop(here);
+    const same = next.id ? known.get(next.id) : here?.id || ahead(next.nextSibling, here) ? null : here;
     if (!same) {
       shown.insertBefore(document.importNode(next, true), here);
     } else {
@@ -41,6 +43,13 @@ function children(shown, come) {
     }
   }
   while (here) here = drop(here);
+}
+
+// Whether, from `first` on, there is an element equal to this one.
+function ahead(first, wanted) {
+  if (wanted?.nodeType !== Node.ELEMENT_NODE) return false;
+  for (let one = first; one; one = one.nextSibling) if (one.isEqualNode(wanted)) return true;
+  return false;
 }
 
 function drop(node) {
