@@ -26,7 +26,8 @@ async def all_parked(shop: System, command: str, bodies: list[dict[str, Any]]) -
     ids = [await shop.order(body) for body in bodies]
 
     async def are_parked() -> bool:
-        return all([saga["incident"] for saga in await asyncio.gather(*map(shop.saga, ids))])
+        sagas = await asyncio.gather(*map(shop.saga, ids))
+        return all(saga["incident"] for saga in sagas)
 
     await until(are_parked, 20)
     participant.behaviour[command] = Behaviour()
