@@ -1,6 +1,7 @@
 """Addresses, as the service will use them."""
 
 import pytest
+from pydantic import ValidationError
 
 from settings import Settings
 
@@ -31,3 +32,22 @@ def test_the_database_is_reached_by_the_asynchronous_driver(given: str, used: st
 )
 def test_a_broker_that_is_silent_is_noticed_soon(given: dict[str, str], used: str) -> None:
     assert Settings.model_validate(given).amqp_dsn == used
+
+
+def test_stand_ins_are_found_by_name() -> None:
+    given = {"stand_ins": "inventory=http://127.0.0.1:5003  billing=http://[::1]:5004"}
+    assert Settings.model_validate(given).stand_in_addresses == {
+        "inventory": "http://127.0.0.1:5003",
+        "billing": "http://[::1]:5004",
+    }
+    assert Settings().stand_in_addresses == {}
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["inventory", "inventory=https://127.0.0.1:1", "x=http://127.0.0.1.evil.example:1", "x=http://evil.example:1",
+     "x=http://127.0.0.1:1/path", "x=http://user@127.0.0.1:1", "x=http://127.0.0.1"],
+)  # fmt: skip
+def test_a_stand_in_is_on_this_machine(given: str) -> None:
+    with pytest.raises(ValidationError, match="this machine"):
+        Settings.model_validate({"stand_ins": given})

@@ -35,8 +35,8 @@ class Consequence:
     """The replies that it would wait for."""
     following: list[str]
     """The commands that would follow if all goes well."""
-    incident: str | None
-    """What would become of its incident, where it has one."""
+    closes: bool
+    """Whether its incident would be over with it."""
 
 
 def consequence(saga: Saga, choice: Choice, policy: Policy) -> Consequence:
@@ -52,18 +52,10 @@ def consequence(saga: Saga, choice: Choice, policy: Policy) -> Consequence:
         moves=(before.status, before.current_step) != (after.status, after.current_step),
         awaited=awaited["for"] if awaited else [],
         following=remaining_steps(choice.after),
-        incident=_incident(saga, choice.after),
+        closes=saga.incident is not None and choice.after.incident is None,
     )
 
 
 def _sending(send: Send) -> Sending:
     command = send.kind if isinstance(send.kind, Command) else None
     return Sending(send.kind, _SERVICES[command] if command else "everybody who listens", send.attempt)
-
-
-def _incident(before: Saga, after: Saga) -> str | None:
-    if before.incident is None:
-        return None
-    if after.incident is None:
-        return f"{before.incident['kind']} is closed"
-    return f"{before.incident['kind']} stays open until an answer comes"

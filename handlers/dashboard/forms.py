@@ -21,6 +21,7 @@ _WORDS = {
     "extra_forbidden": "is not known here",
     "string_too_short": "must be filled in",
     "string_pattern_mismatch": "must be filled in",
+    "uuid_parsing": "must be a UUID, such as 0d9f3c52-4c0e-4e43-9f53-3f0a4f9c3b70",
 }
 """Some kinds of error in words that fit beside a field; of the others the words of the API do."""
 
