@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import Table, Uuid, bindparam, func, literal, select, true
+from sqlalchemy import Table, Uuid, bindparam, func, literal_column, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tables import Outbox
@@ -34,7 +34,7 @@ _OF_ORDER = select(*_FIELDS).where(_OUTBOX.c.order_id == bindparam("order_id", t
 # the clock has a row of its own, whether anything waits or not
 _UNSENT = (
     select(func.clock_timestamp().label("now"), _OF_ORDER)
-    .select_from(select(literal(1)).subquery().outerjoin(_OF_ORDER, true()))
+    .select_from(select(literal_column("1")).subquery().outerjoin(_OF_ORDER, true()))
     .order_by(_OF_ORDER.c.created_at)
 )
 

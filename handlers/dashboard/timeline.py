@@ -10,6 +10,7 @@ from saga.way import Move
 
 SCALE = 1000
 """The width of the time line; its marks are in these units."""
+_NARROWEST = 2.0
 _SENT_AGAIN = (EntryStatus.RETRYING, EntryStatus.RESUMED, EntryStatus.CONFLICT)
 
 
@@ -89,9 +90,9 @@ def bars(saga: Saga, stayed: list[Stay]) -> list[Bar]:
         return round(SCALE * ((time - start) / life), 1)
 
     def bar(stay: Stay) -> Bar:
-        ticks = [at(time) for time in stay.sends]
         # however short it was, it can be seen
-        return Bar(stay, ticks[0], round(max(at(stay.until) - ticks[0], 2.0), 1), ticks)
+        x = min(at(stay.sends[0]), SCALE - _NARROWEST)
+        return Bar(stay, x, round(max(at(stay.until) - x, _NARROWEST), 1), [at(time) for time in stay.sends])
 
     return [bar(stay) for stay in stayed]
 

@@ -13,7 +13,7 @@ def duration(length: timedelta | float) -> str:
     """A length of time in two figures at most, as people say it: `340 ms`, `12.3 s`, `4 min 05 s`, `5 d 3 h`."""
     seconds = length.total_seconds() if isinstance(length, timedelta) else length
     seconds = max(seconds, 0.0)
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
     if round(seconds, 1) < _MINUTE:
         return f"{seconds:.1f} s".replace(".0 s", " s")

@@ -40,6 +40,11 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
     ({"DATABASE_URL": "postgresql://"}, "DATABASE_URL: must name a host and a database"),
     ({"RABBITMQ_URL": "amqp://h:port/"}, "RABBITMQ_URL: must begin with amqp"),
     ({"RABBITMQ_URL": "amqp://"}, "RABBITMQ_URL: must begin with amqp"),
+    (
+        {"TRACE_URL": "http://localhost:16686/trace"},
+        "TRACE_URL: must begin with http:// or https:// and have {traceId}",
+    ),
+    ({"TRACE_URL": "javascript:{traceId}"}, "TRACE_URL: must begin with http:// or https://"),
     ({"DATABASE_URL": None, "DATABASE_URL_FILE": "/nowhere"}, "DATABASE_URL_FILE: /nowhere cannot be read"),
 ]
 
