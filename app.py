@@ -16,11 +16,13 @@ from handlers.access_log import AccessLog
 from handlers.contract import Contract, declare_publishers
 from handlers.counting import counting
 from handlers.dashboard.routes import dashboard_routes
+from handlers.dashboard.stand_ins import StandIns
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
 from handlers.ending import Endable
 from handlers.followers import MAX_FOLLOWERS, Followers
 from handlers.http import http_app
+from handlers.letters import Letters
 from handlers.live_routes import live_routes
 from handlers.open_files import room_for
 from handlers.operating import operating_routes
@@ -139,6 +141,7 @@ def compose(settings: Settings) -> Service:
         followers.close()
         service.http.end()
 
+    letters = Letters(sessions(reading), bus, settings.policy)
     contract = Contract()
     # `--log-level` sets this logger: the root is everybody's
     service = Service(consumers, specification=contract, lifespan=lifespan, logger=logging.root)
@@ -153,8 +156,15 @@ def compose(settings: Settings) -> Service:
         metrics=Exposition(statements(reading), framework, settings.policy.saga_timeout).text,
         more=[
             operating_routes(engine, statements(reading), settings.policy),
-            dead_letter_routes(sessions(reading), bus, settings.policy),
-            dashboard_routes(statements(reading), settings.policy, settings.trace_url),
+            dead_letter_routes(letters),
+            dashboard_routes(
+                engine,
+                statements(reading),
+                settings.policy,
+                letters,
+                StandIns(settings.stand_in_addresses),
+                settings.trace_url,
+            ),
             live_routes(followers),
         ],
     )

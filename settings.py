@@ -4,6 +4,7 @@ A wrong value stops the start with one line that names the variable.
 """
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -33,6 +34,7 @@ _HEARTBEAT = 5
 """Seconds. RabbitMQ takes back what a consumer holds that has been silent for two to three times as long: until then
 those orders stand still. The client library's own minute is long for who waits."""
 
+_STAND_IN = re.compile(r"[a-z]+=http://(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -58,6 +60,8 @@ class Settings(BaseSettings):
     saga_retry_delay_seconds: Seconds = Field(default=5, gt=0, le=3_600)
     saga_reask_seconds: Seconds = Field(default=300, ge=0, le=31_536_000)
     auto_migrate: bool = True
+    stand_ins: str | None = None
+    """Where the stand-in participants of a local system are told how to behave, for the dashboard's page `/try`."""
     otel_exporter_otlp_endpoint: str | None = None
     otel_exporter_otlp_traces_endpoint: str | None = None
     otel_exporter_otlp_protocol: str = "http/protobuf"
@@ -101,6 +105,15 @@ class Settings(BaseSettings):
         if not right:
             raise ValueError(
                 "must begin with amqp:// or amqps://, and name a host: amqp://user:password@host:5672/vhost"
+            )
+        return value
+
+    @field_validator("stand_ins")
+    @classmethod
+    def _of_this_machine(cls, value: str | None) -> str | None:
+        if not all(_STAND_IN.fullmatch(one) for one in (value or "").split()):
+            raise ValueError(
+                "must be name=http://127.0.0.1:port for each, blank-separated, on this machine's own address"
             )
         return value
 
@@ -184,6 +197,11 @@ class Settings(BaseSettings):
             )
         if self.amqp_url is None:
             raise ConfigurationError("RABBITMQ_URL is not set: give it amqp://user:password@host:5672/vhost")
+
+    @property
+    def stand_in_addresses(self) -> dict[str, str]:
+        """The addresses by name; none where this is no local system."""
+        return dict(one.split("=", 1) for one in (self.stand_ins or "").split())
 
     @property
     def tracing(self) -> bool:

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from pydantic import Field
 
+from handlers.actions import retry_of
 from handlers.finding import BulkRetry
 from handlers.ordering import ACCEPT_SECONDS
 from handlers.paging import BULK_SECONDS, cursor, place
 from models.messages import Wire
-from saga.cells import Signal
 from saga.database import Sessions
 from saga.decide import decide
 from saga.engine import Engine
@@ -65,11 +65,6 @@ async def ask_all_again(engine: Engine, sessions: Sessions, policy: Policy, body
     done = found[len(items) - 1] if items else None
     more = done is not None and len(items) < len(found)
     return BulkAnswer(items=items, next=cursor(done.saga.created_at, done.saga.order_id) if done and more else None)
-
-
-def retry_of(order_id: UUID, actor: str, reason: str | None = None) -> Event:
-    """An operator asks the open command again."""
-    return Event(Signal.OPERATOR_RETRY, order_id, words=reason, actor=actor)
 
 
 def _would(stored: Stored, actor: str, policy: Policy) -> BulkItem:

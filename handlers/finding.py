@@ -12,10 +12,11 @@ from models.states import CurrentStep, SagaStatus
 from saga.listing import Filter
 
 MAX_FOUND = 100
+Reason = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"\S")]
+"""Why a person does something, in their words."""
 
 _OlderThan = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 AtMost = Annotated[int, Field(ge=1, le=MAX_FOUND, description="How many at most.")]
-_Reason = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"\S")]
 AfterThat = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{32}$", description="The `next` of the page before; opaque.")]
 
 
@@ -49,7 +50,7 @@ class BulkRetry(Wanted):
     limit: AtMost = MAX_FOUND
     after: AfterThat | None = None
     dry_run: Annotated[bool, Field(strict=True)] = Field(default=True, description="Only tell what would be done.")
-    reason: _Reason | None = Field(default=None, description="Shown in the history of each saga that is asked again.")
+    reason: Reason | None = Field(default=None, description="Shown in the history of each saga that is asked again.")
     rate_per_second: float = Field(default=10, ge=0.1, le=1000, description="How many are asked a second, at most.")
 
 

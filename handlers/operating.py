@@ -3,44 +3,35 @@
 All of it goes through the engine as an event like any other, and what the table refuses is a 409 with its reason.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from handlers.asking_again import BulkAnswer, ask_all_again, retry_of
+from handlers.actions import Actions, Truth
+from handlers.asking_again import BulkAnswer, ask_all_again
 from handlers.conditional import Shown, respond
-from handlers.finding import BulkRetry, SagaPage, SagaQuery
+from handlers.finding import BulkRetry, Reason, SagaPage, SagaQuery
 from handlers.operators import FORBIDDEN, Actor
-from handlers.ordering import ACCEPT_SECONDS
 from handlers.paging import cursor, place
-from handlers.problems import Problem, ProblemError, away, documented
+from handlers.problems import Problem, documented
 from handlers.strict_body import StrictRoute
 from handlers.views import SagaView, saga_view
-from models.messages import Incoming, Text
-from models.states import Command, EntryStatus
-from saga import store
-from saga.cells import Signal
+from models.messages import Incoming
+from models.states import Command
 from saga.database import Sessions
 from saga.engine import Engine
-from saga.errors import UnknownOrderError
 from saga.listing import list_sagas
-from saga.outlook import require_known
-from saga.values import Event, Outcome, Policy, Saga, message_id
+from saga.store import Stored
+from saga.values import Policy
 
-_Reason = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"\S")]
 _SAYS_WHY = "Shown in the saga's history."
 _REFUSED: dict[int | str, dict[str, Any]] = {
     409: {"model": Problem, "description": "The saga has no such move where it stands; `detail` says why."}
 }
-_SAID_BEFORE = (
-    "Nothing was changed: you said just this before, of {}, and now {} is open. If that is meant: name the `step`, or"
-    " give another reason."
-)
 _BODY = (400, 413, 415, 422, 503)
 _ACTION: dict[str, Any] = {
     "response_model": SagaView,
@@ -51,14 +42,14 @@ _ACTION: dict[str, Any] = {
 class Wish(Incoming):
     """Why, where somebody says so."""
 
-    reason: _Reason | None = Field(default=None, description=_SAYS_WHY)
+    reason: Reason | None = Field(default=None, description=_SAYS_WHY)
 
 
 class Verdict(Incoming):
     """What really happened to the open command, as a person found out."""
 
-    outcome: Literal["succeeded", "failed"]
-    reason: _Reason = Field(description=_SAYS_WHY)
+    outcome: Truth
+    reason: Reason = Field(description=_SAYS_WHY)
     step: Command | None = Field(
         default=None, description="The command that is meant: with it, no other that is open by then is resolved."
     )
@@ -67,7 +58,7 @@ class Verdict(Incoming):
 class GiveUp(Incoming):
     """Why an order is given up."""
 
-    reason: _Reason = Field(description=_SAYS_WHY)
+    reason: Reason = Field(description=_SAYS_WHY)
 
 
 class _OptionalBody(StrictRoute):
@@ -89,17 +80,7 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
     """The routes under `/api/sagas`, and the client's cancel."""
     router = APIRouter(prefix="/api", tags=["operators"], route_class=StrictRoute)
     brief = APIRouter(route_class=_OptionalBody)
-
-    async def act(event: Event, status: int = 200) -> Response:
-        """Do it, and show the saga as it is then."""
-        try:
-            async with asyncio.timeout(ACCEPT_SECONDS):
-                decision = await engine.advance(event)
-        except TimeoutError as error:
-            raise away("It could not be committed in time. Look at the saga, and ask again if need be.") from error
-        if decision.outcome in (Outcome.REFUSED, Outcome.IGNORED):
-            raise ProblemError(409, "refused", f"Nothing was changed: {decision.why}.")
-        return _shown(await _find(sessions, event.order_id), policy, status)
+    actions = Actions(engine, sessions)
 
     @brief.post(
         "/orders/{order_id}/cancel",
@@ -110,7 +91,7 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
     )
     async def cancel_order(order_id: UUID, body: Wish | None = None) -> Response:
         """Give an order up, as long as its payment was not asked for. Twice is once; the saga tells how it goes on."""
-        return await act(Event(Signal.CANCEL, order_id, words=body.reason if body else None), 202)
+        return _shown(await actions.cancel(order_id, body.reason if body else None), policy, 202)
 
     @router.get("/sagas", response_model=SagaPage, responses=FORBIDDEN | documented(422, 503))
     async def list_(wanted: Annotated[SagaQuery, Query()], _: Actor) -> Response:
@@ -136,7 +117,7 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
     @brief.post("/sagas/{order_id}/retry", **_ACTION)
     async def retry(order_id: UUID, actor: Actor, body: Wish | None = None) -> Response:
         """Ask the open command again, now: same `eventId`, the next `attempt`."""
-        return await act(retry_of(order_id, actor, body.reason if body else None))
+        return _shown(await actions.retry(order_id, actor, body.reason if body else None), policy)
 
     @router.post("/sagas/{order_id}/resolve", **_ACTION)
     async def resolve(order_id: UUID, body: Verdict, actor: Actor) -> Response:
@@ -145,51 +126,18 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         Where the saga has ended, this closes its incident. The same verdict again changes nothing; where something else
         is open since, it is refused until it names the `step`.
         """
-        stored = await _find(sessions, order_id)
-        event = _verdict(stored.saga, body, actor)
-        return await act(event) if event else _shown(stored, policy)
+        done = await actions.resolve(order_id, actor, body.outcome, body.reason, meant=body.step)
+        return _shown(done, policy)
 
     @router.post("/sagas/{order_id}/compensate", **_ACTION)
     async def compensate(order_id: UUID, body: GiveUp, actor: Actor) -> Response:
         """Give the order up and undo what was, or may have been, done for it."""
-        return await act(Event(Signal.OPERATOR_COMPENSATE, order_id, words=body.reason, actor=actor))
+        return _shown(await actions.compensate(order_id, actor, body.reason), policy)
 
     router.include_router(brief)
     return router
 
 
-async def _find(sessions: Sessions, order_id: UUID) -> store.Stored:
-    async with sessions() as session:
-        stored = await store.find_saga(session, order_id)
-    if stored is None:
-        raise UnknownOrderError(order_id)
-    require_known(stored.saga)
-    return stored
-
-
-def _shown(stored: store.Stored, policy: Policy, status: int = 200) -> Response:
+def _shown(stored: Stored, policy: Policy, status: int = 200) -> Response:
     ended = stored.saga.completed_at is not None
     return respond(Shown(saga_view(stored, policy), stored.saga.updated_at, final=ended), status)
-
-
-def _verdict(saga: Saga, body: Verdict, actor: str) -> Event | None:
-    """What a verdict tells the saga; None where it was given before, and must not count for the next command.
-
-    Raises:
-        ProblemError: another command is open than the one that is meant, or it is not sure which one is.
-    """
-    signal = Signal.OPERATOR_SUCCEEDED if body.outcome == "succeeded" else Signal.OPERATOR_FAILED
-    open_, given = saga.position.open_command, [e for e in saga.history if e["status"] == EntryStatus.RESOLVED]
-    if body.step not in (None, open_):
-        if any((entry["step"], entry["event"]) == (body.step, signal) for entry in given):
-            return None
-        raise ProblemError(409, "refused", f"Nothing was changed: {body.step} is not open, {open_ or 'no command'} is.")
-    told = (signal, actor, body.reason)
-    same = [entry for entry in given if (entry["event"], entry.get("actor"), entry.get("words")) == told]
-    if not body.step and same:
-        if same[-1] is saga.history[-1] or not (open_ or saga.incident):
-            return None
-        raise ProblemError(409, "refused", _SAID_BEFORE.format(same[-1]["step"], open_ or "an incident"))
-    # what is open may be another command by the time that this is committed
-    cause = message_id(saga.id, open_) if open_ else saga.id
-    return Event(signal, saga.order_id, causation_id=cause, words=body.reason, actor=actor)

@@ -60,16 +60,7 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
     async def create_order(body: OrderBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an order. With the answer it is committed, and its saga has begun."""
         reach("http.read")
-        request = _request(body, idempotency_key)
-        try:
-            async with asyncio.timeout(ACCEPT_SECONDS):
-                accepted = await engine.create(request)
-        except DifferentContentError as error:
-            raise DifferentContentError("This Idempotency-Key") from error
-        except TimeoutError as error:
-            raise away(
-                "The order could not be committed in time. Send it again, with the same Idempotency-Key if it had one."
-            ) from error
+        request, accepted = await accept(engine, body, idempotency_key)
         reach("http.accepted")
         # what was committed just now need not be read again; nor may a failing read deny it
         shown = await _read_order(sessions, accepted.order_id) if accepted.replayed else _just_placed(request, accepted)
@@ -120,6 +111,25 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         )
 
     return router
+
+
+async def accept(engine: Engine, body: OrderBody, idempotency_key: str | None) -> tuple[OrderRequest, Accepted]:
+    """Have an order accepted; what it asked for, and what it became.
+
+    Raises:
+        DifferentContentError: the key was used before for something else.
+        ProblemError: the database is away.
+    """
+    request = _request(body, idempotency_key)
+    try:
+        async with asyncio.timeout(ACCEPT_SECONDS):
+            return request, await engine.create(request)
+    except DifferentContentError as error:
+        raise DifferentContentError("This Idempotency-Key") from error
+    except TimeoutError as error:
+        raise away(
+            "The order could not be committed in time. Send it again, with the same Idempotency-Key if it had one."
+        ) from error
 
 
 def _just_placed(request: OrderRequest, accepted: Accepted) -> Shown:

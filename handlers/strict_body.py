@@ -35,7 +35,9 @@ class _StrictRequest(Request):
         """
         if not hasattr(self, "_body"):
             self._require_json()
-            self._body = await self._read()
+            self._body = await read_body(self, MAX_BODY_BYTES)
+            if not self._body:
+                raise ProblemError(400, "unreadable", "The body is empty.")
         return self._body
 
     async def json(self) -> Any:
@@ -50,21 +52,29 @@ class _StrictRequest(Request):
             raise refused(error) from error
 
     def _require_json(self) -> None:
-        content_type = Message()
-        content_type["content-type"] = self.headers.get("content-type", "")
-        # what cannot be parsed counts as text/plain there
-        if content_type.get_content_type() != "application/json":
+        if content_type_of(self) != "application/json":
             raise ProblemError(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
 
-    async def _read(self) -> bytes:
-        announced = self.headers.get("content-length", "")
-        if announced.isascii() and announced.isdigit() and int(announced[:20]) > MAX_BODY_BYTES:
-            raise refused(TooLargeError(f"the body has {announced[:20]} bytes; at most {MAX_BODY_BYTES} are taken"))
-        body = bytearray()
-        async for chunk in self.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise refused(TooLargeError(f"the body is too large; at most {MAX_BODY_BYTES} bytes are taken"))
-        if not body:
-            raise ProblemError(400, "unreadable", "The body is empty.")
-        return bytes(body)
+
+def content_type_of(request: Request) -> str:
+    """The content type without its parameters; what cannot be parsed counts as text/plain."""
+    header = Message()
+    header["content-type"] = request.headers.get("content-type", "")
+    return header.get_content_type()
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """The body, however it is announced.
+
+    Raises:
+        ProblemError: it has more bytes than that.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > most:
+        raise refused(TooLargeError(f"the body has {announced[:20]} bytes; at most {most} are taken"))
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise refused(TooLargeError(f"the body is too large; at most {most} bytes are taken"))
+    return bytes(body)

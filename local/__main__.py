@@ -5,8 +5,9 @@ import signal
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ DATABASE = "orders"
 READY_SECONDS = 60.0
 # An open stream keeps uvicorn from ending by itself.
 STOP_SECONDS = 5.0
+IMPATIENT = {"SAGA_STEP_TIMEOUT_SECONDS": "3", "SAGA_RETRY_DELAY_SECONDS": "1", "SAGA_REASK_SECONDS": "60"}
 console = Console(highlight=False)
 
 
@@ -46,13 +48,21 @@ class Program:
     port: int
     ready: str
     arguments: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, home: Path, env: dict[str, str]) -> Child:
         """Start it, its log in `home`."""
         log = home / f"{self.name}.log"
         faststream = [sys.executable, "-m", "faststream", "run", self.app]
         where = ["--host", LOOPBACK, "--port", str(self.port), *self.arguments]
-        return Child(self.name, [*faststream, *where], log=log, env=env, cwd=PROJECT, pidfile=log.with_suffix(".pid"))
+        return Child(
+            self.name,
+            [*faststream, *where],
+            log=log,
+            env={**env, **self.env},
+            cwd=PROJECT,
+            pidfile=log.with_suffix(".pid"),
+        )
 
     def answers(self) -> bool:
         """Whether it is ready."""
@@ -87,11 +97,12 @@ def run(  # noqa: PLR0913, PLR0917 (each is an option)
             require_free(wanted, f"the option {option}")
         folder = home or data_dir(PROJECT)
         more = ("--workers", str(workers)) if workers > 1 else ()
+        stand_ins = f"inventory=http://{LOOPBACK}:{inventory_port} billing=http://{LOOPBACK}:{billing_port}"
         programs = [
             Program("inventory", "local.inventory:app", inventory_port, "/behaviour"),
             Program("billing", "local.billing:app", billing_port, "/behaviour"),
             Program("notifications", "local.notifications:app", notifications_port, "/health"),
-            Program("service", app, port, "/health/ready", more),
+            Program("service", app, port, "/health/ready", more, {"STAND_INS": stand_ins, **impatience()}),
         ]
         children = start_all(stack, folder, programs)
         traces = telemetry().get("OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -108,6 +119,12 @@ def run(  # noqa: PLR0913, PLR0917 (each is an option)
             signal.signal(impatient, signal.SIG_IGN)
         stack.close()
     sys.exit(code)
+
+
+def impatience() -> dict[str, str]:
+    """Shorter waits than the service's own, so that a saga is parked while somebody looks on; unless others are set."""
+    own = os.environ.keys() | dotenv_values(PROJECT / ".env").keys()
+    return {name: seconds for name, seconds in IMPATIENT.items() if name not in own}
 
 
 def start_all(stack: ExitStack, home: Path, programs: list[Program]) -> list[Child]:

@@ -1,5 +1,6 @@
 """Debian's packages, unpacked into a cache folder: no root, no service, nothing installed."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -98,7 +99,17 @@ def apt(folder: Path, *arguments: str) -> str:
         AptError: it failed.
 
     """
-    done = subprocess.run(["apt-get", "-q", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    # what a package would ask, nobody could see
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        ["apt-get", "-q", *arguments],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise AptError(f"apt-get {arguments[-1]} failed:\n{done.stderr.strip()}")
     return done.stdout

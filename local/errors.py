@@ -40,3 +40,7 @@ class NotPrivateError(LocalError):
 
 class NoRabbitMQError(LocalError):
     """There is no way to get a RabbitMQ on this machine."""
+
+
+class NoChromiumError(LocalError):
+    """There is no way to get a Chromium on this machine."""

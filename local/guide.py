@@ -39,6 +39,8 @@ def guide(home: Path, port: int, inventory_port: int, billing_port: int, traces:
     normal = json.dumps({"ValidateInventory": {"mode": "normal"}})
     create = json.dumps({"eventId": str(uuid4()), **json.loads(order(1, 1299.99))})
     return f"""
+The dashboard     http://localhost:{port}/
+Try it            http://localhost:{port}/try
 The HTTP contract http://localhost:{port}/docs
 The bus contract  http://localhost:{port}/asyncapi
 Inventory         http://localhost:{inventory_port}/behaviour

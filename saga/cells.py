@@ -34,6 +34,14 @@ class Signal(StrEnum):
     OPERATOR_COMPENSATE = "operator: compensate"
 
 
+WISHES = (
+    Signal.CANCEL,
+    Signal.OPERATOR_RETRY,
+    Signal.OPERATOR_SUCCEEDED,
+    Signal.OPERATOR_FAILED,
+    Signal.OPERATOR_COMPENSATE,
+)
+"""What people ask for; they may name the command that they mean."""
 WHEN_DUE = {Timer.REPLY: Signal.TIMED_OUT, Timer.RETRY: Signal.RETRY_DUE, Timer.REASK: Signal.REASK_DUE}
 """What happens to a saga when its timer runs out."""
 REPLY_MODELS: dict[Signal, type[Reply]] = {Signal(reply.__name__): reply for reply in REPLIES}

@@ -13,6 +13,7 @@ from models.states import Command, EntryStatus, IncidentKind, OrderEvent, Positi
 from saga.cells import (
     REPLY_MODELS,
     WHEN_DUE,
+    WISHES,
     Acknowledge,
     Already,
     Cell,
@@ -30,7 +31,6 @@ from saga.table import FORWARD_STEPS, TABLES
 from saga.values import Deadline, Decision, Entry, Event, Incident, Outcome, Policy, Saga, Send, message_id
 
 _AHEAD = (Position.VALIDATING, Position.RESERVING, Position.CHARGING)
-_VERDICTS = (Signal.OPERATOR_SUCCEEDED, Signal.OPERATOR_FAILED)
 
 
 def begin(saga_id: UUID, order_id: UUID, now: datetime, policy: Policy, version: int) -> Decision:
@@ -92,8 +92,6 @@ def _cell(saga: Saga, event: Event, now: datetime) -> Cell:
     signal = event.signal
     if signal in WHEN_DUE.values() and not _is_current(saga, event.deadline, now):
         return Ignore("stale timer")
-    if signal in _VERDICTS and event.causation_id and event.causation_id != (_open_message_id(saga) or saga.id):
-        return Refuse("another command is open by now: look again")
     if reply := REPLY_MODELS.get(signal):
         if event.saga_id not in (None, saga.id):
             return Ignore("it names another saga")
@@ -103,12 +101,16 @@ def _cell(saga: Saga, event: Event, now: datetime) -> Cell:
             return Ignore("a transient failure of a command that is not open")
         if event.retryable:
             signal = Signal.TRANSIENT_FAILURE
-    return TABLES[saga.table_version][saga.position][signal]
+    cell = TABLES[saga.table_version][saga.position][signal]
+    if signal in WISHES and _means_another(saga, event) and not isinstance(cell, Refuse | Already):
+        return Refuse("another command is open by now: look again")
+    return cell
 
 
-def _open_message_id(saga: Saga) -> UUID | None:
+def _means_another(saga: Saga, event: Event) -> bool:
+    """Whether somebody who names what they mean, a command or the saga itself, names something that is not open."""
     command = saga.position.open_command
-    return message_id(saga.id, command) if command else None
+    return event.causation_id not in (None, message_id(saga.id, command) if command else saga.id)
 
 
 def _is_current(saga: Saga, deadline: Deadline | None, now: datetime) -> bool:

@@ -75,7 +75,7 @@ class Event:
     event_id: UUID | None = None
     """Identity of the message that brought it; None for timers and HTTP requests."""
     causation_id: UUID | None = None
-    """The command that a reply says it answers, or a verdict is about; the saga itself where none was open."""
+    """The command that a reply says it answers, or a person means; the saga itself where none was open."""
     retryable: bool = False
     """A failure reply that says it is transient."""
     words: str | None = None

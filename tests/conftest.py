@@ -18,6 +18,11 @@ LONGEST = ("test_soak.py", "test_outages.py", "test_crashes.py", "test_mistakes.
 """Files that take a minute and more: they come first, so that all the others fill the time beside them."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """A folder for pictures of the dashboard's pages, for whoever wants to look at them."""
+    parser.addoption("--screenshots", type=Path, metavar="FOLDER", help="write a picture of each page of the dashboard")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from saga.errors import ConfigurationError
 from settings import Settings, load
@@ -155,3 +156,22 @@ def test_what_env_says_of_opentelemetry_reaches_it(elsewhere: Path, monkeypatch:
     monkeypatch.delitem(os.environ, "OTEL_BSP_SCHEDULE_DELAY")
     with pytest.raises(ConfigurationError, match="OTEL_BSP_SCHEDULE_DELAY"):
         load()
+
+
+def test_stand_ins_are_found_by_name() -> None:
+    given = {"stand_ins": "inventory=http://127.0.0.1:5003  billing=http://[::1]:5004"}
+    assert Settings.model_validate(given).stand_in_addresses == {
+        "inventory": "http://127.0.0.1:5003",
+        "billing": "http://[::1]:5004",
+    }
+    assert Settings().stand_in_addresses == {}
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["inventory", "inventory=https://127.0.0.1:1", "x=http://127.0.0.1.evil.example:1", "x=http://evil.example:1",
+     "x=http://127.0.0.1:1/path", "x=http://user@127.0.0.1:1", "x=http://127.0.0.1"],
+)  # fmt: skip
+def test_a_stand_in_is_on_this_machine(given: str) -> None:
+    with pytest.raises(ValidationError, match="this machine"):
+        Settings.model_validate({"stand_ins": given})

@@ -2,25 +2,49 @@
 
 from fastapi import APIRouter
 
+from handlers.dashboard.acting import acting_routes
+from handlers.dashboard.asking_again import asking_again_routes
 from handlers.dashboard.assets import asset_routes
+from handlers.dashboard.letter_pages import letter_routes
 from handlers.dashboard.overview import overview_routes
+from handlers.dashboard.redriving import redriving_routes
 from handlers.dashboard.saga_list import saga_list_routes
 from handlers.dashboard.saga_page import saga_page_routes
+from handlers.dashboard.stand_ins import StandIns
+from handlers.dashboard.trying import trying_routes
+from handlers.letters import Letters
 from saga.database import Sessions
+from saga.engine import Engine
 from saga.values import Policy
 
 
-def dashboard_routes(sessions: Sessions, policy: Policy, trace_url: str | None = None) -> APIRouter:
+def dashboard_routes(  # noqa: PLR0913, PLR0917 - one argument for each part of the house that pages are a door to
+    engine: Engine,
+    sessions: Sessions,
+    policy: Policy,
+    letters: Letters,
+    stand_ins: StandIns,
+    trace_url: str | None = None,
+) -> APIRouter:
     """All pages and what they load.
 
     Args:
+        engine: carries out what operators ask for.
         sessions: for queries, each of which is a transaction of its own.
         policy: how long sagas wait, for telling so.
+        letters: the dead letters.
+        stand_ins: those of a local system; elsewhere there are none.
         trace_url: where a trace can be looked at, with `{traceId}` in it.
     """
     router = APIRouter()
     router.include_router(asset_routes())
     router.include_router(overview_routes(sessions, policy))
+    # what many sagas, or letters, can be asked has the address of one that is called `retry`: so it comes first
+    router.include_router(asking_again_routes(engine, sessions, policy))
+    router.include_router(redriving_routes(letters))
     router.include_router(saga_list_routes(sessions, policy))
     router.include_router(saga_page_routes(sessions, policy, trace_url))
+    router.include_router(acting_routes(engine, sessions, policy))
+    router.include_router(letter_routes(letters))
+    router.include_router(trying_routes(engine, stand_ins))
     return router

@@ -6,9 +6,11 @@ from fastapi import APIRouter, Request, Response
 
 from handlers.dashboard.diagram import picture, way
 from handlers.dashboard.messages import received, sent, why_here
+from handlers.dashboard.notices import notice
 from handlers.dashboard.rendering import page
 from handlers.dashboard.routing import pages
 from handlers.dashboard.timeline import bars, lines, stays
+from handlers.dashboard.wishes import deeds
 from models.messages import money_text
 from saga import store
 from saga.database import Sessions
@@ -52,6 +54,8 @@ def saga_page_routes(sessions: Sessions, policy: Policy, trace_url: str | None) 
             way=way(saga, moves),
             waiting=waiting(saga, policy),
             remaining=remaining_steps(saga),
+            deeds=deeds(saga, policy),
+            notice=notice(request.query_params.get("done")),
             bars=bars(saga, stayed),
             lines=lines(saga),
             sent=sent(saga, stayed, unsent),

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
+from handlers.letters import Letters
 from handlers.problems import answer_problems
 from handlers.subscribing import settlement
 from saga.bus import DEAD_LETTER_QUEUE, Bus
@@ -159,7 +160,7 @@ def letters_app(pool: AsyncEngine, bus: Bus) -> FastAPI:
     """The routes as an application."""
     app = FastAPI()
     answer_problems(app)
-    app.include_router(dead_letter_routes(sessions(pool), bus, Policy()))
+    app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy())))
     return app
 
 

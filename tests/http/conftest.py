@@ -16,13 +16,16 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
 from handlers.dashboard.routes import dashboard_routes
+from handlers.dashboard.stand_ins import StandIns
 from handlers.followers import Followers
 from handlers.http import http_app
+from handlers.letters import Letters
 from handlers.live_routes import live_routes
 from handlers.operating import operating_routes
 from handlers.snapshots import Snapshots
 from handlers.watching import Watch
 from saga import store
+from saga.bus import Bus
 from saga.cells import Signal
 from saga.database import Sessions, connect, sessions
 from saga.engine import Engine
@@ -132,7 +135,12 @@ async def serving(
 
     followers = Followers(watch, Snapshots(pool, policy))
     metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
-    more = [operating_routes(engine, pool, policy), live_routes(followers), dashboard_routes(pool, policy)]
+    letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy)
+    more = [
+        operating_routes(engine, pool, policy),
+        live_routes(followers),
+        dashboard_routes(engine, pool, policy, letters, StandIns({})),
+    ]
     app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch, metrics=metrics, more=more)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:

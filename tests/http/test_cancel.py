@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from handlers import operating
+from handlers import actions
 from saga.cells import Signal
 from tests.http.conftest import HAPPY, Service, problem
 
@@ -98,7 +98,7 @@ async def test_a_body_that_is_there_has_to_be_right(service: Service, request_: 
 async def test_while_the_database_is_away_a_client_is_told_to_come_again(
     homeless: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operating, "ACCEPT_SECONDS", 0.01)
+    monkeypatch.setattr(actions, "ACCEPT_SECONDS", 0.01)
     response = await homeless.client.post(f"/api/orders/{uuid4()}/cancel")
     problem(response, 503)
     assert int(response.headers["retry-after"]) > 0

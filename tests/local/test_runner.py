@@ -108,6 +108,26 @@ async def test_behaviour_is_seen_and_changed_over_http(
         assert (await client.delete("/behaviour")).status_code == 405
 
 
+async def test_the_service_knows_its_stand_ins_and_is_impatient_unless_told_otherwise(
+    ports: dict[str, int], vhost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGA_RETRY_DELAY_SECONDS", "7")
+    with temporary_home() as own:
+        process = await start(own / "run", ports, vhost)
+        await until(process, "Ctrl-C stops")
+        async with httpx2.AsyncClient(base_url=f"http://{LOOPBACK}:{ports['--port']}") as client:
+            told = (await client.get("/told")).json()
+        process.terminate()
+        await process.wait()
+    inventory, billing = ports["--inventory-port"], ports["--billing-port"]
+    assert told == {
+        "STAND_INS": f"inventory=http://127.0.0.1:{inventory} billing=http://127.0.0.1:{billing}",
+        "SAGA_STEP_TIMEOUT_SECONDS": "3",
+        "SAGA_RETRY_DELAY_SECONDS": "7",
+        "SAGA_REASK_SECONDS": "60",
+    }
+
+
 async def test_a_child_that_dies_is_named_and_everything_stops(
     started: tuple[asyncio.subprocess.Process, Path, str],
 ) -> None:

@@ -168,7 +168,7 @@ MISTAKES = (
         cells((P.CHARGING, G.INVENTORY_RESERVATION_FAILED, Go(P.FAILED, S.FAILED, "sold out after all"))),
     ),
     Mistake("a contradiction is lost", "rule 9", X, function("open_contradiction", lambda _: None)),
-    Mistake("a verdict counts for whatever is open by then", "rule 13", L, function("_VERDICTS", ())),  # type: ignore[arg-type]
+    Mistake("a verdict counts for whatever is open by then", "rule 13", L, function("WISHES", ())),  # type: ignore[arg-type]
     Mistake("an answer said again does not count", "liveness", L, function("_is_duplicate", _seen_is_seen)),
     Mistake("a crash forgets what is unpublished", "liveness", None, lambda: patch.object(Relay, "_sweep", _no_sweep)),
     Mistake("rows deleted before they are confirmed", "I9", None, _settles_all),

@@ -32,6 +32,7 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
     ({"RABBITMQ_URL": None}, "RABBITMQ_URL is not set"),
     ({"DATABASE_URL": "mysql://localhost/x"}, "DATABASE_URL: must begin with postgresql"),
     ({"RABBITMQ_URL": "http://localhost"}, "RABBITMQ_URL: must begin with amqp"),
+    ({"STAND_INS": "inventory=http://10.0.0.1:5003"}, "STAND_INS: must be name=http://127.0.0.1:port"),
     ({"SAGA_RETRY_ATTEMPTS": "-1"}, "SAGA_RETRY_ATTEMPTS: Input should be greater than or equal to 0"),
     ({"SAGA_STEP_TIMEOUT_SECONDS": "soon"}, "SAGA_STEP_TIMEOUT_SECONDS: Input should be a valid number"),
     ({"RABBITMQ_HOST": "localhost"}, "RABBITMQ_URL, RABBITMQ_HOST: set one of them, not both"),

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from models.states import Command, IncidentKind, Position, Timer
-from saga.cells import Signal
+from saga.cells import WISHES, Signal
 from saga.decide import decide
 from saga.history import MOST_IDS, MOST_REASONS
 from saga.outbox import OrderFacts, enclose
@@ -536,3 +536,23 @@ def test_rule_14_what_would_come_of_a_message_is_for_the_release_that_knows_the_
     saga = replace(standing_at(P.CHARGING).saga, table_version=99)
     told = foretold(saga, Event(Signal.PAYMENT_PROCESSED, ORDER_ID), PATIENT)
     assert told.startswith("Another release knows")
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_a_wish_that_names_what_it_means_is_never_about_another_command(wish: Signal) -> None:
+    saga = standing_at(P.RESERVING)
+    was_open = message_id(SAGA_ID, Command.VALIDATE_INVENTORY)
+    is_open = message_id(SAGA_ID, Command.RESERVE_INVENTORY)
+    for cause in (was_open, SAGA_ID):
+        saga.told(Event(wish, ORDER_ID, causation_id=cause, actor="ann", words="so I say"))
+        saga.expect(P.RESERVING, outcome=Outcome.REFUSED)
+        assert saga.decision.why == "another command is open by now: look again"
+    assert saga.told(Event(wish, ORDER_ID, causation_id=is_open, actor="ann")).decision.outcome is Outcome.APPLIED
+
+
+def test_a_wish_that_is_fulfilled_or_has_no_place_is_told_so_whatever_it_means() -> None:
+    meant = message_id(SAGA_ID, Command.PROCESS_PAYMENT)
+    saga = standing_at(P.REFUNDING)
+    saga.told(Event(G.OPERATOR_COMPENSATE, ORDER_ID, causation_id=meant)).expect(outcome=Outcome.DUPLICATE)
+    saga.told(Event(G.CANCEL, ORDER_ID, causation_id=meant)).expect(outcome=Outcome.REFUSED)
+    assert saga.decision.why == "the order is already being undone"

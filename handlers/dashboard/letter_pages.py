@@ -1,0 +1,113 @@
+"""The pages `/dead-letters` and `/dead-letters/{id}`: what could not be handled, and what can be done about it."""
+
+import json
+from typing import Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from handlers.dashboard.bytes import shown
+from handlers.dashboard.forms import Fields, Line, Sent, filled_in, wrong_in
+from handlers.dashboard.notices import Done, notice
+from handlers.dashboard.rendering import page, see
+from handlers.dashboard.routing import pages
+from handlers.finding_letters import LetterQuery
+from handlers.letters import Letters
+from handlers.operators import Actor
+from handlers.problems import ProblemError
+from saga.dead_letters import REASONS, LetterState
+from saga.redrive import RedriveOutcome
+
+
+class _Redriven(Fields):
+    """The form that publishes a letter again."""
+
+    do: Literal["redrive"]
+
+
+class _GivenUp(Fields):
+    """The form that gives a letter up."""
+
+    do: Literal["discard"]
+    reason: Line = Field()
+
+
+def letter_routes(letters: Letters) -> APIRouter:
+    """The routes of both pages, and of what can be done there."""
+    router = pages()
+
+    @router.get("/dead-letters")
+    async def letter_list(request: Request) -> Response:
+        typed = dict(request.query_params)
+        try:
+            wanted, problem = filled_in(LetterQuery, typed), None
+        except ProblemError as error:
+            wanted, problem = LetterQuery(), error
+        known, following = ([], None) if problem else await letters.list(wanted)
+        filters = {name: value for name, value in typed.items() if value.strip() and name not in ("after", "limit")}
+        return page(
+            request,
+            "letters.html",
+            status=problem.status_code if problem else 200,
+            known=known,
+            filters=filters,
+            meant={name: value for name, value in filters.items() if name != "state"},
+            wanted=wanted,
+            following=following,
+            problem=problem,
+            wrong=wrong_in(problem) if problem else {},
+            states=list(LetterState),
+            reasons=sorted(REASONS),
+        )
+
+    async def letter_page(
+        request: Request, id_: UUID, problem: ProblemError | None = None, reason: str = ""
+    ) -> Response:
+        letter, known = await letters.find(id_)
+        return page(
+            request,
+            "letter.html",
+            status=problem.status_code if problem else 200,
+            headers=problem.headers if problem else None,
+            letter=letter,
+            known=known,
+            body=shown(letter.body or b""),
+            headers_=_table(letter.headers),
+            properties=_table(letter.properties),
+            reason=reason,
+            problem=problem,
+            wrong=wrong_in(problem) if problem else {},
+            notice=notice(request.query_params.get("done")),
+        )
+
+    @router.get("/dead-letters/{id_}")
+    async def letter(request: Request, id_: UUID) -> Response:
+        return await letter_page(request, id_)
+
+    @router.post("/dead-letters/{id_}")
+    async def act(request: Request, id_: UUID, sent: Sent, actor: Actor) -> Response:
+        try:
+            done = await _carry_out(letters, id_, sent, actor)
+        except ProblemError as problem:
+            return await letter_page(request, id_, problem, sent.get("reason", ""))
+        return see(request, f"dead-letters/{id_}?done={done}")
+
+    return router
+
+
+async def _carry_out(letters: Letters, id_: UUID, sent: dict[str, str], actor: str) -> Done:
+    if sent.get("do") == "discard":
+        await letters.discard(id_, actor, filled_in(_GivenUp, sent).reason)
+        return "discarded"
+    filled_in(_Redriven, sent)
+    done = await letters.redrive(id_, actor)
+    return "unchanged" if done.outcome is RedriveOutcome.UNCHANGED else "redriven"
+
+
+def _table(values: dict[str, object] | None) -> list[tuple[str, str]]:
+    """Names and values; a value that is no text is written as JSON."""
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1))
+        for name, value in (values or {}).items()
+    ]

@@ -1,0 +1,119 @@
+"""The page `/dead-letters/redrive`: the open letters of the list's filters are published again, one after the other."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ConfigDict, Field
+
+from handlers.dashboard.forms import Sent, filled_in
+from handlers.dashboard.many import Progress, Row, Words, many_page
+from handlers.dashboard.routing import pages
+from handlers.dead_letter_views import RedrivePage, RedriveView
+from handlers.finding import AfterThat
+from handlers.finding_letters import BulkRedrive, WantedLetters
+from handlers.letters import Letters
+from handlers.operators import Actor
+from handlers.problems import problem_of
+from saga.redrive import RedriveOutcome
+
+_STEP = 20
+"""How many one step takes on: whoever looks on sees something happen."""
+_WORDS = Words(
+    section="dead-letters",
+    title="Redrive many",
+    explains="Each of these letters is published again as it was, to where it was published at first, under the same"
+    " message id. What cannot be handled still comes back here.",
+    each="Dead letter",
+    begin="Redrive them",
+    nothing="There is nothing to redrive: none of the letters that are meant is open and of use to anybody.",
+    back="dead-letters",
+)
+_OUTCOMES = {
+    RedriveOutcome.WOULD_REDRIVE: "would be redriven",
+    RedriveOutcome.REDRIVEN: "redriven",
+    RedriveOutcome.BUS_AWAY: "not now",
+    RedriveOutcome.BUSY: "not now",
+}
+_GOOD = (RedriveOutcome.WOULD_REDRIVE, RedriveOutcome.REDRIVEN)
+_NOT_NOW = (RedriveOutcome.BUS_AWAY, RedriveOutcome.BUSY)
+
+
+class _Looked(WantedLetters):
+    """The address: which letters are meant, and where to go on looking."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: AfterThat | None = None
+
+
+class _Step(_Looked):
+    """The form of a step, with what came of those before it."""
+
+    done: int = Field(default=0, ge=0, le=10**9)
+    left_alone: int = Field(default=0, ge=0, le=10**9)
+
+
+def redriving_routes(letters: Letters) -> APIRouter:
+    """The route of the page, to be found before those of a single letter."""
+    router = pages()
+
+    async def redrive(wanted: _Looked, actor: str, **how: Any) -> RedrivePage:
+        meant = wanted.model_dump(mode="json", by_alias=True, exclude={"done", "left_alone"}) | how
+        return await letters.redrive_many(BulkRedrive.model_validate(meant), actor)
+
+    @router.get("/dead-letters/redrive")
+    async def look(request: Request, actor: Actor) -> Response:
+        wanted = filled_in(_Looked, request.query_params)
+        answer = await redrive(wanted, actor, dryRun=True)
+        progress = Progress(
+            began=False, rows=[_row(item) for item in answer.items], after=answer.next, more=answer.next is not None
+        )
+        return many_page(request, _WORDS, progress, _filters(wanted))
+
+    @router.post("/dead-letters/redrive")
+    async def step(request: Request, sent: Sent, actor: Actor) -> Response:
+        wanted, problem = filled_in(_Step, sent), None
+        progress = _unchanged(wanted)
+        try:
+            progress = _progress(await redrive(wanted, actor, dryRun=False, limit=_STEP), wanted)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours is raised on
+            problem = problem_of(error)
+        return many_page(request, _WORDS, progress, _filters(wanted), sent, problem)
+
+    return router
+
+
+def _filters(wanted: WantedLetters) -> dict[str, str]:
+    """Which letters are meant, as the fields of a form."""
+    return wanted.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(WantedLetters.model_fields))
+
+
+def _progress(answer: RedrivePage, before: _Step) -> Progress:
+    done = sum(item.outcome is RedriveOutcome.REDRIVEN for item in answer.items)
+    not_now = sum(item.outcome in _NOT_NOW for item in answer.items)
+    return Progress(
+        began=True,
+        rows=[_row(item) for item in answer.items],
+        after=answer.next,
+        more=answer.next is not None,
+        done=before.done + done,
+        left_alone=before.left_alone + len(answer.items) - done - not_now,
+        stuck=not_now > 0,
+    )
+
+
+def _unchanged(before: _Step) -> Progress:
+    """What is shown where a step could not be carried out: the same one can be tried again."""
+    return Progress(
+        began=True, after=before.after, more=True, done=before.done, left_alone=before.left_alone, stuck=True
+    )
+
+
+def _row(item: RedriveView) -> Row:
+    return Row(
+        path=f"dead-letters/{item.id}",
+        name=str(item.id),
+        outcome=_OUTCOMES.get(item.outcome, "left alone"),
+        good=item.outcome in _GOOD,
+        why=item.detail,
+    )
