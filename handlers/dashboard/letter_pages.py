@@ -16,7 +16,8 @@ from handlers.finding_letters import LetterQuery
 from handlers.letters import Letters
 from handlers.operators import Actor
 from handlers.problems import ProblemError
-from saga.dead_letters import REASONS, LetterState
+from models.states import DEAD_LETTER_REASONS
+from saga.dead_letters import LetterState
 from saga.redrive import RedriveOutcome
 
 
@@ -58,7 +59,7 @@ def letter_routes(letters: Letters) -> APIRouter:
             problem=problem,
             wrong=wrong_in(problem) if problem else {},
             states=list(LetterState),
-            reasons=sorted(REASONS),
+            reasons=sorted(DEAD_LETTER_REASONS),
         )
 
     async def letter_page(

@@ -15,7 +15,7 @@ PASSED_ON = {"saga/backoff.py"}
 """Writes what it is given, and is looked at where it is given."""
 FILES = [
     path
-    for path in (PROJECT / "app.py", *PROJECT.glob("saga/*.py"), *PROJECT.glob("handlers/*.py"))
+    for path in (PROJECT / "app.py", *PROJECT.glob("saga/*.py"), *PROJECT.glob("handlers/**/*.py"))
     if path.relative_to(PROJECT).as_posix() not in PASSED_ON
 ]
 
