@@ -64,7 +64,7 @@ function focusThatCannotBeSeen() {
   if (!element || element === document.body) return null;
   const style = getComputedStyle(element);
   const box = element.getBoundingClientRect();
-  const visible = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 && box.width > 0 && box.right > 0;
+  const visible = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 && box.width > 4 && box.right > 0;
   return visible ? null : element.outerHTML.slice(0, 120);
 }
 
