@@ -64,8 +64,19 @@ function focusThatCannotBeSeen() {
   if (!element || element === document.body) return null;
   const style = getComputedStyle(element);
   const box = element.getBoundingClientRect();
-  const visible = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 && box.width > 0 && box.right > 0;
+  const visible = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 && box.width > 4 && box.right > 0;
   return visible ? null : element.outerHTML.slice(0, 120);
+}
+
+function placesWithoutFocus() {
+  const places = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")];
+  return places
+    .filter((element) => !element.disabled && element.checkVisibility())
+    .map((element) => {
+      element.focus();
+      return document.activeElement === element ? focusThatCannotBeSeen() : `takes no focus: ${element.outerHTML.slice(0, 120)}`;
+    })
+    .filter(Boolean);
 }
 
 // ------------------------------------------------------------------------------------------------------- contrast
@@ -97,4 +108,4 @@ function luminance(colour) {
 }
 
 // whoever runs this before a page puts it into a scope of its own
-Object.assign(globalThis, { faultsOfThisPage, focusThatCannotBeSeen });
+Object.assign(globalThis, { faultsOfThisPage, focusThatCannotBeSeen, placesWithoutFocus });

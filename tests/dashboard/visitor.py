@@ -104,21 +104,20 @@ class Visitor:
         await target.wait_for()
         for _ in range(_MOST_STOPS):
             await self.page.keyboard.press("Tab")
-            if hidden := await self.page.evaluate("focusThatCannotBeSeen()"):
-                raise AssertionError(f"the focus cannot be seen on {hidden}")
-            if await target.evaluate("element => element === document.activeElement"):
+            there, hidden = await target.evaluate(
+                "element => [element === document.activeElement, focusThatCannotBeSeen()]"
+            )
+            assert not hidden, f"the focus cannot be seen on {hidden}"
+            if there:
                 return
         raise AssertionError(f"the Tab key does not come to {target}")
 
-    async def walks_through(self) -> None:
-        """Press Tab until the page has been gone through once, and see each time where the focus is."""
-        await self.page.evaluate("document.activeElement.blur()")
-        for _ in range(_MOST_STOPS):
-            await self.page.keyboard.press("Tab")
-            if hidden := await self.page.evaluate("focusThatCannotBeSeen()"):
-                raise AssertionError(f"the focus cannot be seen on {hidden} of {self.page.url}")
-            if await self.page.evaluate("document.activeElement === document.body"):
-                return
+    async def hidden_focus(self) -> list[str]:
+        """Wherever the focus can be, and cannot be seen."""
+        # from then on the browser shows the focus as for who uses the keyboard
+        await self.page.keyboard.press("Tab")
+        found: list[str] = await self.page.evaluate("placesWithoutFocus()")
+        return found
 
     async def complains_of(self, *parts: str) -> None:
         """Wait until it has complained of all of these."""
