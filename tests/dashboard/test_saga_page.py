@@ -75,7 +75,7 @@ async def test_at_every_position_the_page_shows_the_way_and_where_it_stands(
     service: Service, position: Position
 ) -> None:
     page = await shown(service, await placed(service, *ROADS[position]))
-    way = [step.words for step in page.one("ol", class_="way").all("li")]
+    way = [step.words for step in page.one("ol", class_="trail").all("li")]
     assert (way[0], way[-1]) == ("validating", name(position))
     assert marked(page, "present", "position") == {name(position)}
     assert marked(page, "taken", "position") == set(way)
