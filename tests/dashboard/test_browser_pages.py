@@ -11,10 +11,12 @@ from playwright.async_api import Browser
 from tests.dashboard.stories import CANARY, CANARY_SHOWN, MUTE, calm, dead_letter, parked
 from tests.dashboard.visitor import Visitor
 from tests.system.conftest import System, order_body
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LOOKS = [(theme, size) for theme in ("light", "dark") for size in ("wide", "narrow")]
 _OURS = {
+    "overview": "/",
     "sagas": "/sagas",
     "saga-completed": "/sagas/{completed}",
     "saga-compensated": "/sagas/{compensated}",
@@ -133,6 +135,20 @@ async def test_a_new_order_comes_into_the_list_without_a_reload(visitor: Visitor
     await visitor.sees("No saga is like that.")
     order_id = await shop.order(body)
     await visitor.link(order_id).wait_for()
+
+
+async def test_the_overview_counts_a_new_order_without_a_reload(visitor: Visitor, shop: System) -> None:
+    await visitor.open("/")
+    await visitor.page.evaluate("window.mark = 'the very same page'")
+    completed = "Number(document.querySelector('.figure.good dd').textContent.replaceAll(',', ''))"
+    before = await visitor.page.evaluate(completed)
+    await shop.ended(await shop.order(order_body()))
+
+    async def counted() -> bool:
+        return bool(await visitor.page.evaluate(f"{completed} > {before}"))
+
+    await until(counted, 20)
+    assert await visitor.page.evaluate("window.mark") == "the very same page"
 
 
 # --------------------------------------------------------------------------------------------------- nothing typed runs
