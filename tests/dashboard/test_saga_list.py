@@ -171,9 +171,13 @@ async def test_what_cannot_be_looked_for_is_said_beside_the_form_as_it_was(
         assert page.one("input").attributes["value"] == parse_qs(query)["userId"][0]
 
 
-@pytest.mark.parametrize("query", ["status=&step=&incident=&olderThan=&userId=", "unknown=1", "status=%20", "="])
+@pytest.mark.parametrize(
+    "query", ["status=&step=&incident=&olderThan=&userId=", "unknown=1", "status=%20", "=", "limit=25"]
+)
 async def test_what_is_not_asked_for_does_not_matter(service: Service, query: str) -> None:
-    assert len(orders(await listed(service, f"?{query}"))) == 25
+    page = await listed(service, f"?{query}")
+    assert len(orders(page)) == 25
+    assert not [link for link in page.all("a") if link.words == "Show all"]
 
 
 async def test_an_age_of_its_own_stays_in_the_form(service: Service) -> None:

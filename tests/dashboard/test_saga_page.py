@@ -75,7 +75,7 @@ async def test_at_every_position_the_page_shows_the_way_and_where_it_stands(
     service: Service, position: Position
 ) -> None:
     page = await shown(service, await placed(service, *ROADS[position]))
-    way = [step.words for step in page.one("ol", class_="way").all("li")]
+    way = [step.words for step in page.one("ol", class_="trail").all("li")]
     assert (way[0], way[-1]) == ("validating", name(position))
     assert marked(page, "present", "position") == {name(position)}
     assert marked(page, "taken", "position") == set(way)
@@ -126,7 +126,10 @@ async def test_a_parked_saga_says_what_a_person_should_look_at(service: Service)
         ("ProcessPayment", 2),
     ]
     assert "charging-charging" in marked(page, "taken", "edge")
-    assert page.one(id="sent").column("To")[-1] == "the dead letters"
+    sent = page.one(id="sent")
+    assert sent.column("To")[-2:] == ["Billing", "the dead letters"]
+    # two attempts, and a copy of the last one for the dead letters
+    assert [where.count("leaving") for where in sent.column("Where it is")[-2:]] == [2, 1]
 
 
 async def test_a_saga_that_is_never_asked_again_by_itself_has_no_deadline(service: Service) -> None:

@@ -29,6 +29,12 @@ def test_a_stay_lasts_from_a_command_to_the_answer_and_has_every_send() -> None:
     assert (reserving.open, charging.open, charging.length) == (False, True, timedelta(seconds=7))
 
 
+def test_a_refund_that_is_asked_again_since_it_was_paid_late_is_one_more_send() -> None:
+    saga = standing_at(P.REFUNDING).hears("PaymentProcessed")
+    refunding = stays(saga.saga, way_taken(saga.saga), saga.now)[-1]
+    assert (refunding.command, len(refunding.sends)) == (C.REFUND_PAYMENT, 2)
+
+
 def test_what_is_undone_after_the_end_is_a_stay_of_its_own() -> None:
     saga = standing_at(P.COMPENSATED)
     saga.now += timedelta(days=3)
