@@ -79,7 +79,7 @@ async def test_what_needs_a_person_is_named_with_where_to_go(service: Service) -
     assert 'href="./sagas?incident=true"' in html
     assert "&lt;b&gt;unreadable&lt;/b&gt;" in html
     assert "domain.order.ValidateInventory" in html
-    assert "sagas older than 5 min 00 s" in html
+    assert "1 saga older than 5 min 00 s" in html
     assert figures(html)["parked"] == "1"
 
 
