@@ -123,7 +123,13 @@ def test_every_address_names_a_service() -> None:
     addresses = list(_addresses())
     assert len(addresses) > 10
     for address in addresses:
-        assert urlsplit(address).hostname in SERVICES, address
+        parts = urlsplit(address)
+        # what a browser on this machine follows leads to a port that is published
+        assert parts.hostname in SERVICES or (parts.hostname == "localhost" and _published(parts.port)), address
+
+
+def _published(port: int | None) -> bool:
+    return any(f":{port}:" in str(one) for service in SERVICES.values() for one in service.get("ports", []))
 
 
 def _addresses() -> Iterator[str]:
