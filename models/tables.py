@@ -138,6 +138,8 @@ class Outbox(SQLModel, table=True):
     __table_args__ = (
         # messages whose lease has run out, oldest first
         Index("ix_outbox_lease_until", "lease_until"),
+        # messages that could not leave, by why and for whom
+        Index("ix_outbox_last_error", "last_error", "routing_key", postgresql_where=text("last_error IS NOT NULL")),
         # what of an order waits to leave, also while everything does
         Index("ix_outbox_order_id", "order_id"),
         # the table is filled and emptied all the time: vacuum by count, not by share

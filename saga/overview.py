@@ -13,11 +13,10 @@ from sqlalchemy import ColumnElement, Interval, Select, Table, bindparam, func, 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
-from models.states import IncidentKind
+from models.states import Timer
 from models.tables import DeadLetter, OrderSaga, Outbox
 from saga.bus import UNROUTABLE
 
-_PARKED = frozenset(IncidentKind) - {IncidentKind.LATE_PAYMENT, IncidentKind.CONTRADICTION}
 MOST = 100_000
 """As far as anything is counted."""
 
@@ -40,6 +39,8 @@ class Overview:
     oldest_unfinished: timedelta | None
     incidents: Mapping[str, int]
     """By kind."""
+    parked: int
+    """Of those, the ones whose open command nobody answered, as often as it was sent."""
     outbox: int
     outbox_oldest: timedelta | None
     """Of those that a queue would take."""
@@ -47,11 +48,6 @@ class Overview:
     """Messages that no queue takes, by routing key."""
     dead_letters: Mapping[str, int]
     """Open ones, by reason."""
-
-    @property
-    def parked(self) -> int:
-        """Sagas whose open command nobody answered, as often as it was sent."""
-        return sum(count for kind, count in self.incidents.items() if kind in _PARKED)
 
 
 def _some(*columns: ColumnElement[Any], where: ColumnElement[bool] | None = None) -> Any:
@@ -69,12 +65,14 @@ _UNFINISHED = _SAGAS.c.completed_at.is_(None)
 _OLD = _SAGAS.c.created_at < func.clock_timestamp() - bindparam("timeout", type_=Interval())
 _SOME_SAGAS = _some(_SAGAS.c.created_at, where=_UNFINISHED)
 _SOME_OLD_SAGAS = _some(_SAGAS.c.created_at, where=_UNFINISHED & _OLD)
+_SOME_PARKED_SAGAS = _some(_SAGAS.c.id, where=_SAGAS.c.incident.is_not(None) & (_SAGAS.c.timer == Timer.REASK))
 _SOME_MESSAGES = _some(_OUTBOX.c.created_at, _OUTBOX.c.last_error.is_distinct_from(UNROUTABLE).label("leaves"))
 
 _NUMBERS = select(
     select(func.count()).select_from(_SOME_SAGAS).scalar_subquery().label("unfinished"),
     select(func.count()).select_from(_SOME_OLD_SAGAS).scalar_subquery().label("timed_out"),
     select(_AGE).where(_UNFINISHED).scalar_subquery().label("oldest_unfinished"),
+    select(func.count()).select_from(_SOME_PARKED_SAGAS).scalar_subquery().label("parked"),
     select(func.count()).select_from(_SOME_MESSAGES).scalar_subquery().label("outbox"),
     select(func.clock_timestamp() - func.min(_SOME_MESSAGES.c.created_at).filter(_SOME_MESSAGES.c.leaves))
     .scalar_subquery()

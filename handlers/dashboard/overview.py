@@ -38,7 +38,6 @@ def overview_routes(sessions: Sessions, policy: Policy) -> APIRouter:
             request,
             "overview.html",
             standing=standing,
-            parked=standing.parked,
             most=MOST,
             waiting=waiting,
             any=any_,

@@ -72,7 +72,7 @@ async def test_what_is_not_there_is_said_on_a_page(service: Service, path: str, 
 @pytest.mark.parametrize("path", PAGES)
 async def test_pages_are_for_operators(service: Service, path: str) -> None:
     transport = httpx2.ASGITransport(app=service.app, client=("192.0.2.7", 1))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as stranger:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as stranger:
         page = Page.of(await stranger.get(path), 403)
     assert page.one("h1").words == "Not from here"
     assert "192.0.2.7" in page.one("main").words
@@ -110,7 +110,7 @@ async def test_a_mistake_is_a_page_that_tells_nothing_of_it(
     app = FastAPI()
     app.include_router(router)
     transport = httpx2.ASGITransport(app=app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         response = await client.get("/wrong")
     # that is for the application to add
     response.headers["x-content-type-options"] = "nosniff"

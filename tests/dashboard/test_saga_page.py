@@ -272,7 +272,7 @@ async def test_a_trace_is_linked_where_there_is_a_place_to_look_at_it(
     app = FastAPI()
     app.include_router(saga_page_routes(service.sessions, PATIENT, address))
     there = (address or "").replace("{traceId}", trace)
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://orders") as client:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost") as client:
         response = await client.get(f"/sagas/{order_id}")
     # that is for the application to add
     response.headers["x-content-type-options"] = "nosniff"

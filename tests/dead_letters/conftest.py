@@ -168,7 +168,7 @@ def letters_app(pool: AsyncEngine, bus: Bus) -> FastAPI:
 async def serving(pool: AsyncEngine, bus: Bus, host: str = "127.0.0.1") -> AsyncIterator[Api]:
     """The API as long as the block lasts."""
     transport = httpx2.ASGITransport(app=letters_app(pool, bus), raise_app_exceptions=False, client=(host, 1))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield Api(client)
 
 

@@ -143,7 +143,7 @@ async def serving(
     ]
     app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch, metrics=metrics, more=more)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield Service(client, app, engine, pool, watch, followers, missing)
     watch.close()
 

@@ -433,3 +433,11 @@ async def test_verdicts_at_once_resolve_one_command(service: Service) -> None:
     path = f"/api/sagas/{order['id']}/resolve"
     await asyncio.gather(*(service.client.post(path, json=body) for _ in range(5)))
     assert (await service.saga(order["id"]))["currentStep"] == "ReserveInventory"
+
+
+@pytest.mark.parametrize("host", ["evil.example:5002", "localhost.evil.example", "10.0.0.1:5002", ""])
+@pytest.mark.parametrize("path", ["/api/sagas", "/api/sagas?incident=true", "/", "/sagas", "/dead-letters"])
+async def test_a_name_that_somebody_points_here_is_not_this_machine(service: Service, host: str, path: str) -> None:
+    response = await service.client.get(path, headers={"Host": host})
+    assert response.status_code == 403
+    assert "localhost" in response.text
