@@ -287,17 +287,25 @@ class _FilesNamedByTheEnvironment(PydanticBaseSettingsSource):
         path = os.environ.get(variable)
         if not path:
             return None, field_name, False
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except OSError as error:
-            # not what it names: that may be the secret itself
-            raise ConfigurationError(f"{variable} does not name a file that can be read: {error.strerror}") from error
-        except UnicodeError as error:
-            raise ConfigurationError(f"{variable} names a file that is not a text in UTF-8") from error
+        return _content(variable, path), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def _content(variable: str, path: str) -> str:
+    """What the file has that a variable names.
+
+    Raises:
+        ConfigurationError: it cannot be read. What the variable names is not repeated: that may be the secret itself.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"{variable} does not name a file that can be read: {error.strerror}") from error
+    except UnicodeError as error:
+        raise ConfigurationError(f"{variable} names a file that is not a text in UTF-8") from error
 
 
 def load() -> Settings:
@@ -306,6 +314,10 @@ def load() -> Settings:
     Raises:
         ConfigurationError: a value is wrong; the message is one line and names the variable.
     """
+    for variable, path in [*os.environ.items()]:
+        # OpenTelemetry looks for its own settings in the environment alone
+        if variable.startswith("OTEL_") and variable.endswith("_FILE") and path:
+            os.environ.setdefault(variable.removesuffix("_FILE"), _content(variable, path))
     try:
         settings = Settings()
         _ReadByOpenTelemetry()
@@ -316,7 +328,6 @@ def load() -> Settings:
         )
         raise ConfigurationError("; ".join(wrong)) from error
     for name, value in dotenv_values(".env").items():
-        # OpenTelemetry looks for its own settings in the environment alone
         if name.startswith("OTEL_") and value:
             os.environ.setdefault(name, value)
     return settings

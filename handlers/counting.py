@@ -28,4 +28,8 @@ class _Names(RabbitMetricsSettingsProvider):
 def counting(registry: CollectorRegistry) -> PrometheusMiddleware[IncomingMessage, RabbitPublishCommand]:
     """The middleware that counts what is received, and how long handling takes."""
     names = _Names()
-    return PrometheusMiddleware(settings_provider_factory=lambda _: names, registry=registry, app_name=APP_ID)
+    middleware = PrometheusMiddleware(settings_provider_factory=lambda _: names, registry=registry, app_name=APP_ID)
+    # of a worker that is gone nothing is in process; FastStream cannot be told so
+    in_process = middleware._metrics_container.received_messages_in_process  # noqa: SLF001
+    in_process._multiprocess_mode = "livesum"  # noqa: SLF001
+    return middleware

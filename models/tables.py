@@ -105,7 +105,7 @@ class OrderSaga(SQLModel, table=True):
     completed_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
     updated_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
     # since when it stands where it stands
-    entered_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    entered_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False, server_default=text("now()")))
     table_version: int
     open_command: str | None = Field(default=None, max_length=50)
     sent: dict[str, int] = Field(sa_column=Column(JSONB, nullable=False))

@@ -129,7 +129,7 @@ STEPS = (
         "Step failure rate",
         {"{{step}}": recorded("job_step:order_service_step_failure:ratio_rate15m")},
         "percentunit",
-        "Definite refusals, and silence until the last attempt, over 15 minutes.",
+        "Definite refusals, over 15 minutes. A step that nobody answers has not ended: it is an incident.",
         width=12,
     ),
     Panel(

@@ -1,7 +1,7 @@
 """What happened in the last minutes, all workers of all instances together: for the charts of the overview.
 
 Every worker adds what it committed to a row of its own, now and then; so nobody waits for anybody, and no transaction
-of a saga becomes longer. What a crash takes with it is a few seconds of a chart.
+of a saga becomes longer. What a stop takes with it is a few seconds of a chart.
 """
 
 import asyncio
@@ -68,7 +68,8 @@ class Activity:
     def take(self) -> "Activity":
         """What has been counted; counting begins anew."""
         taken = replace(self)
-        self.__init__()  # type: ignore[misc]
+        for field in fields(self):
+            setattr(self, field.name, field.default)
         return taken
 
     def put_back(self, taken: "Activity") -> None:
@@ -107,9 +108,9 @@ class Recorder:
             return
         try:
             async with self._sessions() as session:
-                await session.execute(_ADD, asdict(taken) | {"worker": self._worker})
                 if self._noted % _FORGET_EVERY == 0:
                     await session.execute(_FORGET)
+                await session.execute(_ADD, asdict(taken) | {"worker": self._worker})
         except Exception as error:
             ACTIVITY.put_back(taken)
             if not classify(error).transient:

@@ -181,7 +181,9 @@ class Batch:
         sends: tuple[Send, ...] = (),
         origin: Origin | None = None,
     ) -> None:
-        self._sagas[after.order.id] = after
+        if after is not before:
+            # what a request found is not locked: nothing here may be decided on it
+            self._sagas[after.order.id] = after
         self._messages += [_Message(send, after) for send in sends]
         self.moves.append(
             Move(signal, outcome, before.saga if before else None, after.saga, after.traceparent, sends, origin)

@@ -97,8 +97,7 @@ class Consumers(RabbitBroker):
         await self._begin()
         trouble = Trouble(log)
         while True:
-            for one in self._ours:
-                metrics.QUEUE_CONSUMERS.labels(one.queue.name).set(one.queue.name not in self.gone)
+            self._show(self.gone)
             await asyncio.sleep(LOOK_EVERY)
             try:
                 await self._look()
@@ -130,6 +129,7 @@ class Consumers(RabbitBroker):
 
     async def _begin(self) -> None:
         """Connect, declare and consume, however often it takes."""
+        self._show([one.queue.name for one in self._ours])
         backoff = Backoff(log)
         while True:
             await self._abandon()
@@ -145,6 +145,10 @@ class Consumers(RabbitBroker):
                 self._unanswered, self._once_there = 0, True
                 backoff.over("RabbitMQ is there; consuming")
                 return
+
+    def _show(self, gone: list[str]) -> None:
+        for one in self._ours:
+            metrics.QUEUE_CONSUMERS.labels(one.queue.name).set(one.queue.name not in gone)
 
     async def _abandon(self) -> None:
         """Leave the connection behind, as it is: one that may be dead is asked for nothing.

@@ -6,6 +6,7 @@ beside those of the others (prometheus_client's multi-process mode), and whoever
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -46,7 +47,7 @@ STEP_SECONDS = Histogram(
 )
 BATCH = Histogram(
     "order_service_batch_size",
-    "Events and order requests that one transaction carried.",
+    "Arrivals that one transaction carried: events, order requests, a turn of the timers.",
     buckets=(1, 2, 5, 10, 20, 50, 100, 200),
 )
 DATABASE_RETRIES = Counter("order_service_database_retries_total", "Transactions that were tried again.")
@@ -68,11 +69,13 @@ QUEUE_CONSUMERS = Gauge(
     multiprocess_mode="livesum",
 )
 
-_ENDS = (S.COMPLETED, S.FAILED, S.CANCELLED, S.RESOLVED)
+_ENDS = (S.COMPLETED, S.FAILED, S.TIMED_OUT, S.CANCELLED, S.RESOLVED, S.CONFLICT)
 """How steps end."""
-_KNOWN: tuple[tuple[Counter, Iterable[Sequence[str]]], ...] = (
+_KNOWN: tuple[tuple[Counter | Histogram, Iterable[Sequence[str]]], ...] = (
     (FINISHED, product(TERMINAL)),
+    (SAGA_SECONDS, product(TERMINAL)),
     (STEPS, product(Command, _ENDS)),
+    (STEP_SECONDS, product(Command)),
     (TIMEOUTS, product(Command)),
     (RETRIES, product(Command)),
     (INCIDENTS, product(IncidentKind)),
@@ -92,7 +95,9 @@ def of_all_workers() -> CollectorRegistry | None:
     for file in folder.glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
         if not is_alive(pid):
-            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+            with suppress(FileNotFoundError):
+                # another worker was quicker
+                mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
     return registry

@@ -71,8 +71,9 @@ class Move:
 
     @property
     def compensates(self) -> bool:
-        """Whether undoing began with this."""
-        undone = self.before is not None and self.before.position.open_command in COMPENSATIONS
+        """Whether undoing the order began with this; what is undone late, after the end, does not count."""
+        before = self.before.position if self.before else None
+        undone = before is not None and (before.ended or before.open_command in COMPENSATIONS)
         return self.after.position.open_command in COMPENSATIONS and not undone
 
     @property

@@ -131,10 +131,7 @@ class Relay:
             except Exception as error:
                 if not classify(error).transient:
                     raise
-                # told when they are published again, and so once
                 log.warning("published, but the rows stay and will be published again", error=error)
-            else:
-                telemetry.published(published)
             reach("relay.removed")
             telemetry.not_published(failed)
             for envelope in published:
@@ -170,6 +167,7 @@ class Relay:
         async with self._sessions() as session:
             if published:
                 await store.remove_published(session, [envelope.id for envelope in published])
+                telemetry.published(published)
             if waits:
                 await store.postpone(session, waits)
             if heard:

@@ -30,6 +30,8 @@ async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> AsyncIte
 
     What it says of the configuration ends the process, in one line: no other start would fare better.
     """
+    # from nothing to one is no increase: the first death would not be seen
+    metrics.TASK_RESTARTS.labels(name)
     task = asyncio.create_task(_keep_running(name, work), name=name)
     try:
         yield

@@ -1,4 +1,8 @@
-"""The one seam for telemetry: what happened is told here, once, after it was committed. The rest follows from it."""
+"""The one seam for telemetry: what happened is told here, after it was committed, and at most once.
+
+A process that dies between the two tells nothing, nor does one that has lost its connection in the commit and finds its
+work done: what is counted is then a little less than what is stored, never more.
+"""
 
 import time
 from collections import Counter

@@ -175,3 +175,11 @@ def test_stand_ins_are_found_by_name() -> None:
 def test_a_stand_in_is_on_this_machine(given: str) -> None:
     with pytest.raises(ValidationError, match="this machine"):
         Settings.model_validate({"stand_ins": given})
+
+
+def test_a_secret_of_opentelemetry_may_be_in_a_file(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    (elsewhere / "headers").write_text("authorization=Bearer%20x\n")
+    os.environ["OTEL_EXPORTER_OTLP_HEADERS_FILE"] = str(elsewhere / "headers")
+    load()
+    assert os.environ["OTEL_EXPORTER_OTLP_HEADERS"] == "authorization=Bearer%20x"

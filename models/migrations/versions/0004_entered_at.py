@@ -10,10 +10,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("order_sagas", sa.Column("entered_at", sa.DateTime(timezone=True)))
-    # nothing tells of earlier ones when they took their position, only when they last changed
-    op.execute("UPDATE order_sagas SET entered_at = coalesce(completed_at, updated_at)")
-    op.alter_column("order_sagas", "entered_at", nullable=False)
+    # with a default no row is written again, and workers of the release before go on
+    op.add_column(
+        "order_sagas",
+        sa.Column("entered_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+    )
+    # nothing tells when these took their position, only when they last changed; of those that stand for good nobody asks
+    op.execute("UPDATE order_sagas SET entered_at = updated_at WHERE due_at IS NOT NULL OR incident IS NOT NULL")
 
 
 def downgrade() -> None:
