@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+
 from tests.dashboard.stories import CANARY, CANARY_SHOWN, MUTE, calm, dead_letter, parked
 from tests.dashboard.visitor import Visitor
 from tests.system.conftest import System, order_body
