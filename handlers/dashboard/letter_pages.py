@@ -7,8 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from handlers.dashboard.bytes import shown
 from handlers.dashboard.forms import Fields, Line, Sent, filled_in, wrong_in
+from handlers.dashboard.letter_body import shown
 from handlers.dashboard.notices import Done, notice
 from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages

@@ -6,7 +6,6 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
 
 from tests.dashboard.stories import CANARY, CANARY_SHOWN, MUTE, calm, dead_letter, parked
 from tests.dashboard.visitor import Visitor
@@ -65,20 +64,22 @@ async def story(shop: System) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("look", LOOKS, ids="-".join)
-async def test_every_page_is_in_order(
-    browser: Browser, shop: System, story: dict[str, str], look: tuple[str, str], screenshots: Path | None
+_PAGES = {name: (path, 200) for name, path in (_OURS | _EMPTY).items()} | _WRONG
+
+
+@pytest.mark.parametrize("name", _PAGES)
+async def test_every_page_is_in_order_in_both_themes_wide_and_narrow(
+    visitor: Visitor, story: dict[str, str], name: str, screenshots: Path | None
 ) -> None:
-    async with Visitor(browser, shop.service.url, *look) as visitor:
-        faults: dict[str, list[str]] = {}
-        pages = {name: (path, 200) for name, path in (_OURS | _EMPTY).items()} | _WRONG
-        for name, (path, status) in pages.items():
-            await visitor.open(path.format_map(story), status)
-            await visitor.picture(screenshots, name)
-            if found := [*await visitor.faults(), *await visitor.hidden_focus()]:
-                faults[name] = found
-        assert faults == {}
-        assert visitor.unexpected() == []
+    path, status = _PAGES[name]
+    await visitor.open(path.format_map(story), status)
+    faults: dict[str, list[str]] = {}
+    for theme, size in LOOKS:
+        await visitor.turns_to(theme, size)
+        await visitor.picture(screenshots, name)
+        faults[visitor.look] = await visitor.faults()
+    faults["focus"] = await visitor.hidden_focus()
+    assert not any(faults.values()), faults
 
 
 @pytest.mark.parametrize("path", ["/docs", "/asyncapi"])

@@ -272,11 +272,11 @@ _VALUES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_whatever_is_sent_is_answered_in_words(desk: Desk, data: Any) -> None:
     """`Desk.send` sees that no answer is a 5xx."""
     fields = data.draw(st.dictionaries(_NAMES, _VALUES, max_size=5))
     raw = data.draw(st.one_of(st.none(), st.binary(max_size=30)))
-    for path in PATHS:
-        await desk.send(path.format(id=uuid4()), urlencode(fields).encode() if raw is None else raw)
+    path = data.draw(st.sampled_from(PATHS)).format(id=uuid4())
+    await desk.send(path, urlencode(fields).encode() if raw is None else raw)

@@ -19,29 +19,27 @@ _FAULTS = (Path(__file__).parent / "faults.js").read_text()
 
 
 class Visitor:
-    """A person at a browser of their own: nothing is remembered of others.
+    """A person at a browser of their own, wide and light at first: nothing is remembered of others.
 
     Args:
         browser: in which a context is made for them.
         url: where the service is.
-        theme: light or dark.
-        size: wide or narrow.
         script: whether scripts run.
     """
 
-    def __init__(
-        self, browser: Browser, url: str, theme: str = "light", size: str = "wide", *, script: bool = True
-    ) -> None:
-        self.look = f"{theme}-{size}"
+    def __init__(self, browser: Browser, url: str, *, script: bool = True) -> None:
+        self.look = "light-wide"
         self.complaints: list[str] = []
         self.expected: list[str] = []
         """Parts of complaints that the test asked for: that a page answers 409, say."""
         self._browser, self._url = browser, url
-        width, height = SIZES[size]
+        width, height = SIZES["wide"]
         self._options: dict[str, Any] = {
             "base_url": url,
-            "color_scheme": theme,
+            "color_scheme": "light",
             "viewport": {"width": width, "height": height},
+            # what moves for ever costs a browser without a graphics card a lot
+            "reduced_motion": "reduce",
             "java_script_enabled": script,
         }
         self.context: BrowserContext
@@ -85,6 +83,13 @@ class Visitor:
         answer = await self.page.goto(path)
         assert answer, path
         assert answer.status == status, await answer.text()
+
+    async def turns_to(self, theme: str, size: str) -> None:
+        """Look at the same page in another theme, or on another screen."""
+        width, height = SIZES[size]
+        await self.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        await self.page.set_viewport_size({"width": width, "height": height})
+        self.look = f"{theme}-{size}"
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
