@@ -208,6 +208,50 @@ async def test_a_letter_that_was_given_up_before_keeps_its_reason_and_the_page_s
         assert page.one("main").words.count(": first") == 2, "where it stands, and what is known of it"
 
 
+async def test_the_next_step_waits_as_long_as_the_rate_says(desk: Desk) -> None:
+    user = str(uuid4())
+    for _ in range(3):
+        await desk.service.place(userId=user)
+    for rate, wait in (("0.1", "10000"), ("0.7", "1429")):
+        page = Page.of(await desk.post("/sagas/retry", userId=user, ratePerSecond=rate))
+        assert len(page.column("Outcome")) == 1
+        assert [form.attributes["data-next"] for form in page.having("data-next")] == [wait]
+
+
+async def test_a_look_behind_the_newest_speaks_of_those_it_shows(desk: Desk) -> None:
+    user = str(uuid4())
+    for _ in range(2):
+        await desk.service.place(userId=user)
+    listed = await desk.service.client.get("/api/sagas", params={"userId": user, "limit": 1})
+    for after in (listed.json()["next"], None):
+        asked = {"userId": user} | ({"after": after} if after else {})
+        page = Page.of(await desk.service.client.get("/sagas/retry", params=asked))
+        words = page.one("form").words
+        assert ("1 of the 1 shown here would be done." in words) is bool(after)
+        assert ("begins with the newest again" in words) is bool(after)
+        assert ("2 of the 2 that are meant would be done." in words) is not after
+        assert not page.all("input", name="after")
+
+
+async def test_a_look_behind_the_newest_at_nothing_that_can_be_done_does_not_say_there_is_nothing(desk: Desk) -> None:
+    user = str(uuid4())
+    last = str((await desk.service.place(userId=user))["id"])
+    await desk.service.happen(last, *HAPPY)
+    await desk.service.place(userId=user)
+    listed = await desk.service.client.get("/api/sagas", params={"userId": user, "limit": 1})
+    asked = {"userId": user, "after": listed.json()["next"]}
+    page = Page.of(await desk.service.client.get("/sagas/retry", params=asked))
+    assert "0 of the 1 shown here would be done." in page.one("form").words
+    assert "There is nothing" not in page.words
+
+
+@pytest.mark.parametrize("age", ["300", "0.5", "1234567", "1000000000"])
+async def test_an_age_is_meant_as_it_was_typed(desk: Desk, age: str) -> None:
+    await _order(desk)
+    page = Page.of(await desk.service.client.get("/sagas/retry", params={"olderThan": age}))
+    assert f"older than (seconds) {age} Choose" in page.one("main").words
+
+
 async def test_while_nothing_can_be_committed_what_was_typed_is_kept(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
