@@ -16,6 +16,8 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+_ROUND_TRIP = "fetch('/sagas').then((answer) => answer.ok)"
+
 
 # ------------------------------------------------------------------------------------------------- one saga, by clicks
 
@@ -176,14 +178,17 @@ async def test_whoever_goes_elsewhere_is_not_overtaken_by_the_next_step(visitor:
     await visitor.page.get_by_label("How many a second").fill("0.1")
     await visitor.button("Ask them again").click()
     await visitor.sees("1 done, 0 left alone so far.")
-    await visitor.page.clock.run_for(9_000)
+    await visitor.page.clock.run_for(5_000)
+    # no step is on its way: that would take the page away
+    assert await visitor.page.evaluate(_ROUND_TRIP)
+    assert "1 done" in await visitor.page.inner_text("main")
     async with visitor.page.expect_request(lambda request: request.method == "POST"):
-        await visitor.page.clock.run_for(1_100)
+        await visitor.page.clock.run_for(5_000)
     await visitor.sees("2 done, 0 left alone so far.")
     await visitor.page.evaluate("addEventListener('click', (event) => event.preventDefault())")
     await visitor.link("Stop here").click()
     await visitor.page.clock.run_for(20_000)
-    assert await visitor.page.evaluate("fetch('/sagas').then((answer) => answer.ok)")
+    assert await visitor.page.evaluate(_ROUND_TRIP)
     await visitor.sees("2 done, 0 left alone so far.")
 
 
