@@ -1,7 +1,7 @@
 """The pages `/sagas/{orderId}/retry`, `resolve`, `compensate` and `cancel`: what would come of it, then do it.
 
 The form names the command that the page spoke of. Where the saga has moved on meanwhile nothing is done: the page comes
-again, with what would come of it now, and with the reason that was typed.
+again, with what would come of it now, and with the reason that was typed, but without the answer to the old question.
 """
 
 from typing import Annotated, Literal
@@ -13,6 +13,7 @@ from pydantic import Field, PlainValidator
 from handlers.actions import NOTHING, Actions, Truth
 from handlers.dashboard.consequences import consequence
 from handlers.dashboard.forms import Fields, Line, Sent, filled_in, wrong_in
+from handlers.dashboard.notices import Done
 from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages
 from handlers.dashboard.wishes import ACKNOWLEDGE, WISHES, Wish, wish_about
@@ -48,6 +49,12 @@ class _AskedWithReason(_Asked):
     reason: Line = Field()
 
 
+class _Told(_AskedWithReason):
+    """The form that says what really happened."""
+
+    answer: Truth
+
+
 def acting_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIRouter:
     """A page for each wish."""
     router = pages()
@@ -67,28 +74,31 @@ def _add(router: APIRouter, wish: Wish, actions: Actions, policy: Policy) -> Non
     @router.post(path)
     async def act(request: Request, order_id: UUID, sent: Sent, actor: Actor) -> Response:
         try:
-            asked = filled_in(_AskedWithReason if wish.needs_reason else _Asked, sent)
-            await _carry_out(actions, wish, order_id, asked, actor)
+            done = await _carry_out(actions, wish, order_id, sent, actor)
         except Exception as error:
             problem = problem_of(error)
             if problem.status_code == 404:  # noqa: PLR2004 - there is nothing to show
                 raise
             return _page(request, order_id, wish, await _found(actions, order_id), policy, sent, problem)
-        done = ACKNOWLEDGE.done if wish.path == ACKNOWLEDGE.path and asked.meant == NOTHING else wish.done
         return see(request, f"sagas/{order_id}?done={done}")
 
 
-async def _carry_out(actions: Actions, wish: Wish, order_id: UUID, asked: _Asked, actor: str) -> None:
+async def _carry_out(actions: Actions, wish: Wish, order_id: UUID, sent: dict[str, str], actor: str) -> Done:
     match wish.path:
         case "retry":
+            asked = filled_in(_Asked, sent)
             await actions.retry(order_id, actor, asked.reason, meant=asked.meant)
         case "resolve":
-            truth: Truth = "failed" if asked.answer == "failed" else "succeeded"
-            await actions.resolve(order_id, actor, truth, asked.reason or "", meant=asked.meant)
+            told = filled_in(_Told, sent)
+            await actions.resolve(order_id, actor, told.answer, told.reason, meant=told.meant)
+            return ACKNOWLEDGE.done if told.meant == NOTHING else wish.done
         case "compensate":
-            await actions.compensate(order_id, actor, asked.reason or "", meant=asked.meant)
+            urged = filled_in(_AskedWithReason, sent)
+            await actions.compensate(order_id, actor, urged.reason, meant=urged.meant)
         case "cancel":
+            asked = filled_in(_Asked, sent)
             await actions.cancel(order_id, asked.reason, actor=actor, meant=asked.meant)
+    return wish.done
 
 
 async def _found(actions: Actions, order_id: UUID) -> Stored | None:
@@ -113,6 +123,7 @@ def _page(  # noqa: PLR0913, PLR0917 - a page says that much
     if saga:
         wish = wish_about(saga, wish)
     told = choices(saga, policy) if saga else {}
+    meant = (saga.position.open_command if saga else sent.get("meant")) or NOTHING
     ways = [(answer, consequence(saga, told[signal], policy)) for answer, signal in wish.signals.items() if saga]
     return page(
         request,
@@ -124,9 +135,10 @@ def _page(  # noqa: PLR0913, PLR0917 - a page says that much
         saga=saga,
         ways=ways,
         possible=any(way.possible for _, way in ways),
-        meant=(saga.position.open_command if saga else sent.get("meant")) or NOTHING,
+        meant=meant,
         reason=sent.get("reason", ""),
-        answer=sent.get("answer"),
+        # what was said of one command must not stand ready for another
+        answer=sent.get("answer") if sent.get("meant") == meant else None,
         problem=problem,
         wrong=wrong_in(problem) if problem else {},
     )

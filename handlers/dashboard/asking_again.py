@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from handlers.asking_again import BulkAnswer, BulkItem, ask_all_again
 from handlers.dashboard.forms import Line, Sent, filled_in
-from handlers.dashboard.many import Progress, Row, Words, many_page
+from handlers.dashboard.many import COUNTS, Progress, Row, Step, Words, looked, many_page, stepped, unchanged
 from handlers.dashboard.routing import pages
 from handlers.finding import MAX_FOUND, AfterThat, BulkRetry, Wanted
 from handlers.operators import Actor
@@ -46,13 +46,11 @@ class _Looked(Wanted):
     after: AfterThat | None = None
 
 
-class _Step(_Looked):
-    """The form of a step, with what came of those before it."""
+class _Step(_Looked, Step):
+    """The form of a step."""
 
     reason: Line | None = None
     rate_per_second: float = Field(default=10, ge=0.1, le=1000)
-    done: int = Field(default=0, ge=0, le=10**9)
-    left_alone: int = Field(default=0, ge=0, le=10**9)
 
 
 def asking_again_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIRouter:
@@ -60,21 +58,19 @@ def asking_again_routes(engine: Engine, sessions: Sessions, policy: Policy) -> A
     router = pages()
 
     async def ask(wanted: _Looked, actor: str, **how: Any) -> BulkAnswer:
-        meant = wanted.model_dump(by_alias=True, exclude={"done", "left_alone"}) | how
+        meant = wanted.model_dump(by_alias=True, exclude=COUNTS) | how
         return await ask_all_again(engine, sessions, policy, BulkRetry.model_validate(meant), actor)
 
-    async def looked(
+    async def looking(
         request: Request, wanted: _Looked, typed: Mapping[str, str], actor: str, problem: ProblemError | None = None
     ) -> Response:
         answer = await ask(wanted, actor, dryRun=True)
-        progress = Progress(
-            began=False, rows=[_row(item) for item in answer.items], after=answer.next, more=answer.next is not None
-        )
+        progress = looked([_row(item) for item in answer.items], answer.next, wanted.after)
         return many_page(request, _WORDS, progress, _filters(wanted), typed, problem)
 
     @router.get("/sagas/retry")
     async def look(request: Request, actor: Actor) -> Response:
-        return await looked(request, filled_in(_Looked, request.query_params), {}, actor)
+        return await looking(request, filled_in(_Looked, request.query_params), {}, actor)
 
     @router.post("/sagas/retry")
     async def step(request: Request, sent: Sent, actor: Actor) -> Response:
@@ -83,8 +79,8 @@ def asking_again_routes(engine: Engine, sessions: Sessions, policy: Policy) -> A
         except ProblemError as problem:
             # what is meant must be right; what was typed beside it comes again
             meant = filled_in(_Looked, {name: sent[name] for name in sent.keys() & _FILTERS})
-            return await looked(request, meant, sent, actor, problem)
-        progress, problem_ = _unchanged(wanted), None
+            return await looking(request, meant, sent, actor, problem)
+        progress, problem_ = unchanged(wanted), None
         try:
             most = min(max(int(wanted.rate_per_second * _STEP_SECONDS), 1), MAX_FOUND)
             progress = _progress(await ask(wanted, actor, dryRun=False, limit=most), wanted)
@@ -101,26 +97,31 @@ _FILTERS = {field.alias or name for name, field in Wanted.model_fields.items()}
 def _filters(wanted: Wanted) -> dict[str, str]:
     """Which sagas are meant, as the fields of a form."""
     named = wanted.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(Wanted.model_fields))
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in named.items()}
+    return {name: _typed(value) for name, value in named.items()}
+
+
+def _typed(value: object) -> str:
+    """As it stands in the address of the list."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:.15g}"
+        case _:
+            return str(value)
 
 
 def _progress(answer: BulkAnswer, before: _Step) -> Progress:
     asked = sum(item.outcome == Outcome.APPLIED for item in answer.items)
-    return Progress(
-        began=True,
-        rows=[_row(item) for item in answer.items],
-        after=answer.next,
-        more=answer.next is not None,
-        done=before.done + asked,
-        left_alone=before.left_alone + len(answer.items) - asked,
+    return stepped(
+        before,
+        [_row(item) for item in answer.items],
+        answer.next,
+        done=asked,
+        left_alone=len(answer.items) - asked,
         stuck=any(item.outcome == "unknown" for item in answer.items),
-    )
-
-
-def _unchanged(before: _Step) -> Progress:
-    """What is shown where a step could not be carried out: the same one can be tried again."""
-    return Progress(
-        began=True, after=before.after, more=True, done=before.done, left_alone=before.left_alone, stuck=True
+        # within a step the rate is kept; so it is between the last one and the first of the next
+        pause=1 / before.rate_per_second,
     )
 
 

@@ -15,10 +15,10 @@ from handlers.dashboard.routing import pages
 from handlers.finding_letters import LetterQuery
 from handlers.letters import Letters
 from handlers.operators import Actor
-from handlers.problems import ProblemError
+from handlers.problems import ProblemError, problem_of
 from models.states import DEAD_LETTER_REASONS
-from saga.dead_letters import LetterState
-from saga.redrive import RedriveOutcome
+from saga.dead_letters import Letter, LetterState
+from saga.redrive import RedriveOutcome, Safety
 
 
 class _Redriven(Fields):
@@ -62,36 +62,19 @@ def letter_routes(letters: Letters) -> APIRouter:
             reasons=sorted(DEAD_LETTER_REASONS),
         )
 
-    async def letter_page(
-        request: Request, id_: UUID, problem: ProblemError | None = None, reason: str = ""
-    ) -> Response:
-        letter, known = await letters.find(id_)
-        return page(
-            request,
-            "letter.html",
-            status=problem.status_code if problem else 200,
-            headers=problem.headers if problem else None,
-            letter=letter,
-            known=known,
-            body=shown(letter.body or b""),
-            headers_=_table(letter.headers),
-            properties=_table(letter.properties),
-            reason=reason,
-            problem=problem,
-            wrong=wrong_in(problem) if problem else {},
-            notice=notice(request.query_params.get("done")),
-        )
-
     @router.get("/dead-letters/{id_}")
     async def letter(request: Request, id_: UUID) -> Response:
-        return await letter_page(request, id_)
+        return _page(request, await letters.find(id_))
 
     @router.post("/dead-letters/{id_}")
     async def act(request: Request, id_: UUID, sent: Sent, actor: Actor) -> Response:
         try:
             done = await _carry_out(letters, id_, sent, actor)
-        except ProblemError as problem:
-            return await letter_page(request, id_, problem, sent.get("reason", ""))
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.status_code == 404:  # noqa: PLR2004 - there is nothing to show
+                raise
+            return _page(request, await _found(letters, id_), problem, sent.get("reason", ""))
         return see(request, f"dead-letters/{id_}?done={done}")
 
     return router
@@ -99,11 +82,43 @@ def letter_routes(letters: Letters) -> APIRouter:
 
 async def _carry_out(letters: Letters, id_: UUID, sent: dict[str, str], actor: str) -> Done:
     if sent.get("do") == "discard":
-        await letters.discard(id_, actor, filled_in(_GivenUp, sent).reason)
-        return "discarded"
+        reason = filled_in(_GivenUp, sent).reason
+        letter, _ = await letters.discard(id_, actor, reason)
+        return "discarded" if (letter.closed_by, letter.discard_reason) == (actor, reason) else "discarded-before"
     filled_in(_Redriven, sent)
     done = await letters.redrive(id_, actor)
     return "unchanged" if done.outcome is RedriveOutcome.UNCHANGED else "redriven"
+
+
+async def _found(letters: Letters, id_: UUID) -> tuple[Letter, Safety] | None:
+    """The letter; None while it cannot be read: what was typed is shown all the same."""
+    try:
+        return await letters.find(id_)
+    except Exception as error:
+        if problem_of(error).status_code == 404:  # noqa: PLR2004 - there is nothing to show
+            raise
+        return None
+
+
+def _page(
+    request: Request, found: tuple[Letter, Safety] | None, problem: ProblemError | None = None, reason: str = ""
+) -> Response:
+    letter, known = found or (None, None)
+    return page(
+        request,
+        "letter.html",
+        status=problem.status_code if problem else 200,
+        headers=problem.headers if problem else None,
+        letter=letter,
+        known=known,
+        body=shown(letter.body or b"") if letter else None,
+        headers_=_table(letter.headers) if letter else [],
+        properties=_table(letter.properties) if letter else [],
+        reason=reason,
+        problem=problem,
+        wrong=wrong_in(problem) if problem else {},
+        notice=notice(request.query_params.get("done")),
+    )
 
 
 def _table(values: dict[str, object] | None) -> list[tuple[str, str]]:

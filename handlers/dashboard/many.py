@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fastapi import Request, Response
+from pydantic import Field
 
-from handlers.dashboard.forms import wrong_in
+from handlers.dashboard.forms import Fields, wrong_in
 from handlers.dashboard.rendering import page
+from handlers.finding import AfterThat
 from handlers.problems import ProblemError
 
 
@@ -53,13 +55,64 @@ class Progress:
     """Whether anything was done, or only looked at."""
     rows: Sequence[Row] = ()
     after: str | None = None
-    """Where the next step begins; None: at the beginning."""
+    """Where the next step begins, or the next look; None: at the beginning."""
     more: bool = False
-    """Whether there is a next step."""
+    """Whether there is a next one."""
+    behind: bool = False
+    """Whether those are looked at that are not the newest."""
     done: int = 0
     left_alone: int = 0
     stuck: bool = False
     """Whether a person has to say that it goes on."""
+    pause: float = 0
+    """How many seconds the next step waits at least."""
+
+
+class Step(Fields):
+    """What the form of a step says of those before it."""
+
+    after: AfterThat | None = None
+    done: int = Field(default=0, ge=0, le=10**9)
+    left_alone: int = Field(default=0, ge=0, le=10**9)
+
+
+COUNTS = {"done", "left_alone"}
+"""Those fields of a step that do not say what it is to do."""
+
+
+def looked(rows: Sequence[Row], following: str | None, after: str | None) -> Progress:
+    """Nothing was done: those were looked at that are behind `after`, and others are behind these."""
+    return Progress(began=False, rows=rows, after=following, more=following is not None, behind=after is not None)
+
+
+def stepped(  # noqa: PLR0913 - a step says that much
+    before: Step,
+    rows: Sequence[Row],
+    following: str | None,
+    *,
+    done: int,
+    left_alone: int,
+    stuck: bool,
+    pause: float = 0,
+) -> Progress:
+    """What came of a step, and of all before it."""
+    return Progress(
+        began=True,
+        rows=rows,
+        after=following,
+        more=following is not None,
+        done=before.done + done,
+        left_alone=before.left_alone + left_alone,
+        stuck=stuck,
+        pause=pause,
+    )
+
+
+def unchanged(before: Step) -> Progress:
+    """What is shown where a step could not be carried out: the same one can be tried again."""
+    return Progress(
+        began=True, after=before.after, more=True, done=before.done, left_alone=before.left_alone, stuck=True
+    )
 
 
 def many_page(  # noqa: PLR0913, PLR0917 - a page says that much

@@ -3,8 +3,9 @@
 from typing import Literal, get_args
 
 Done = Literal[
-    "retried", "resolved", "acknowledged", "compensated", "cancelled", "redriven", "unchanged", "discarded", "told"
-]
+    "retried", "resolved", "acknowledged", "compensated", "cancelled", "redriven", "unchanged", "discarded",
+    "discarded-before", "told",
+]  # fmt: skip
 
 _NOTICES: dict[str, str] = {
     "retried": "The open command was sent again.",
@@ -15,6 +16,7 @@ _NOTICES: dict[str, str] = {
     "redriven": "The letter was published again, as it was. It is open again if it comes back.",
     "unchanged": "It was redriven before and has not come back: nothing was done twice.",
     "discarded": "The letter was given up. It is kept, and open again if it comes back.",
+    "discarded-before": "It had been given up before: the reason that was given then stands, and yours is not kept.",
     "told": "The stand-ins were told.",
 }
 assert _NOTICES.keys() == set(get_args(Done)), "every notice has its words"

@@ -3,10 +3,10 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
 from handlers.dashboard.forms import Sent, filled_in
-from handlers.dashboard.many import Progress, Row, Words, many_page
+from handlers.dashboard.many import COUNTS, Progress, Row, Step, Words, looked, many_page, stepped, unchanged
 from handlers.dashboard.routing import pages
 from handlers.dead_letter_views import RedrivePage, RedriveView
 from handlers.finding import AfterThat
@@ -46,11 +46,8 @@ class _Looked(WantedLetters):
     after: AfterThat | None = None
 
 
-class _Step(_Looked):
-    """The form of a step, with what came of those before it."""
-
-    done: int = Field(default=0, ge=0, le=10**9)
-    left_alone: int = Field(default=0, ge=0, le=10**9)
+class _Step(_Looked, Step):
+    """The form of a step."""
 
 
 def redriving_routes(letters: Letters) -> APIRouter:
@@ -58,22 +55,20 @@ def redriving_routes(letters: Letters) -> APIRouter:
     router = pages()
 
     async def redrive(wanted: _Looked, actor: str, **how: Any) -> RedrivePage:
-        meant = wanted.model_dump(mode="json", by_alias=True, exclude={"done", "left_alone"}) | how
+        meant = wanted.model_dump(mode="json", by_alias=True, exclude=COUNTS) | how
         return await letters.redrive_many(BulkRedrive.model_validate(meant), actor)
 
     @router.get("/dead-letters/redrive")
     async def look(request: Request, actor: Actor) -> Response:
         wanted = filled_in(_Looked, request.query_params)
         answer = await redrive(wanted, actor, dryRun=True)
-        progress = Progress(
-            began=False, rows=[_row(item) for item in answer.items], after=answer.next, more=answer.next is not None
-        )
+        progress = looked([_row(item) for item in answer.items], answer.next, wanted.after)
         return many_page(request, _WORDS, progress, _filters(wanted))
 
     @router.post("/dead-letters/redrive")
     async def step(request: Request, sent: Sent, actor: Actor) -> Response:
         wanted, problem = filled_in(_Step, sent), None
-        progress = _unchanged(wanted)
+        progress = unchanged(wanted)
         try:
             progress = _progress(await redrive(wanted, actor, dryRun=False, limit=_STEP), wanted)
         except Exception as error:  # noqa: BLE001 - a mistake of ours is raised on
@@ -91,21 +86,13 @@ def _filters(wanted: WantedLetters) -> dict[str, str]:
 def _progress(answer: RedrivePage, before: _Step) -> Progress:
     done = sum(item.outcome is RedriveOutcome.REDRIVEN for item in answer.items)
     not_now = sum(item.outcome in _NOT_NOW for item in answer.items)
-    return Progress(
-        began=True,
-        rows=[_row(item) for item in answer.items],
-        after=answer.next,
-        more=answer.next is not None,
-        done=before.done + done,
-        left_alone=before.left_alone + len(answer.items) - done - not_now,
+    return stepped(
+        before,
+        [_row(item) for item in answer.items],
+        answer.next,
+        done=done,
+        left_alone=len(answer.items) - done - not_now,
         stuck=not_now > 0,
-    )
-
-
-def _unchanged(before: _Step) -> Progress:
-    """What is shown where a step could not be carried out: the same one can be tried again."""
-    return Progress(
-        began=True, after=before.after, more=True, done=before.done, left_alone=before.left_alone, stuck=True
     )
 
 

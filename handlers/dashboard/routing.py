@@ -52,6 +52,9 @@ def pages() -> APIRouter:
 def error_page(request: Request, problem: HTTPException) -> Response:
     """What went wrong, in words, and what to do."""
     title, advice = _WORDS.get(problem.status_code, (HTTPStatus(problem.status_code).phrase, _OTHERWISE))
+    away = problem.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    # what a form did is not told by looking again, and what was typed into it is one page behind
+    transient = away and request.method == "GET"
     return page(
         request,
         "error.html",
@@ -59,8 +62,8 @@ def error_page(request: Request, problem: HTTPException) -> Response:
         headers=problem.headers,
         title=title,
         detail=problem.detail,
-        advice=advice,
-        transient=problem.status_code == HTTPStatus.SERVICE_UNAVAILABLE,
+        advice=_OTHERWISE if away and not transient else advice,
+        transient=transient,
     )
 
 

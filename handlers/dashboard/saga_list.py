@@ -2,11 +2,12 @@
 
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from handlers.dashboard.rendering import page
+from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages
 from handlers.finding import SagaQuery
 from handlers.paging import cursor, place
@@ -43,6 +44,8 @@ def saga_list_routes(sessions: Sessions, policy: Policy) -> APIRouter:
     @router.get("/sagas")
     async def saga_list(request: Request) -> Response:
         """Sagas, newest first."""
+        if order_id := request.query_params.get("orderId", "").strip():
+            return _straight_to(request, order_id)
         # a form sends what was left empty as well
         asked = {name: request.query_params.get(name, "").strip() for name in _WORDS}
         asked = {name: value for name, value in asked.items() if value}
@@ -59,6 +62,14 @@ def saga_list_routes(sessions: Sessions, policy: Policy) -> APIRouter:
         return page(request, "sagas.html", wrong={}, found=rows, now=now, **_around(asked, following))
 
     return router
+
+
+def _straight_to(request: Request, order_id: str) -> Response:
+    try:
+        return see(request, f"sagas/{UUID(order_id)}")
+    except ValueError:
+        wrong = {"orderId": "The order's id is a UUID, such as 0d9f3c52-4c0e-4e43-9f53-3f0a4f9c3b70."}
+        return page(request, "sagas.html", status=422, wrong=wrong, found=[], order_id=order_id, **_around({}))
 
 
 def _read(asked: dict[str, str]) -> tuple[SagaQuery, Place | None]:

@@ -151,7 +151,9 @@ class Page(Element):
             assert not element.text
             assert element.attributes["src"].endswith(".js")
         if element.tag in ("input", "select", "textarea"):
-            labels = {label.attributes["for"] for label in self.all("label")}
-            assert element.attributes.get("type") == "hidden" or element.attributes["id"] in labels, element
+            labelled = {label.attributes.get("for") for label in self.all("label")}
+            within = [field for label in self.all("label") for field in label.all()]
+            hidden = element.attributes.get("type") == "hidden"
+            assert hidden or element in within or element.attributes["id"] in labelled, element
         if element.tag in ("button", "a"):
             assert element.words or element.attributes.get("aria-label"), element

@@ -16,6 +16,8 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+_ROUND_TRIP = "fetch('/sagas').then((answer) => answer.ok)"
+
 
 # ------------------------------------------------------------------------------------------------- one saga, by clicks
 
@@ -163,6 +165,31 @@ async def test_many_are_asked_again_step_by_step(browser: Browser, shop: System,
         saga = await shop.ended(order_id)
         assert saga["status"] == "Completed"
         assert any(entry["message"].endswith(": Inventory is back") for entry in saga["history"])
+
+
+async def test_whoever_goes_elsewhere_is_not_overtaken_by_the_next_step(visitor: Visitor, shop: System) -> None:
+    """A click on the way out counts, however long the next page takes to come."""
+    user = str(uuid4())
+    shop.inventory.behaviour["ValidateInventory"] = MUTE
+    for _ in range(3):
+        await shop.order(order_body() | {"userId": user})
+    await visitor.page.clock.install()
+    await visitor.open(f"/sagas/retry?userId={user}")
+    await visitor.page.get_by_label("How many a second").fill("0.1")
+    await visitor.button("Ask them again").click()
+    await visitor.sees("1 done, 0 left alone so far.")
+    await visitor.page.clock.run_for(5_000)
+    # no step is on its way: that would take the page away
+    assert await visitor.page.evaluate(_ROUND_TRIP)
+    assert "1 done" in await visitor.page.inner_text("main")
+    async with visitor.page.expect_request(lambda request: request.method == "POST"):
+        await visitor.page.clock.run_for(5_000)
+    await visitor.sees("2 done, 0 left alone so far.")
+    await visitor.page.evaluate("addEventListener('click', (event) => event.preventDefault())")
+    await visitor.link("Stop here").click()
+    await visitor.page.clock.run_for(20_000)
+    assert await visitor.page.evaluate(_ROUND_TRIP)
+    await visitor.sees("2 done, 0 left alone so far.")
 
 
 async def test_where_there_is_nothing_to_ask_again_the_page_says_so(visitor: Visitor) -> None:

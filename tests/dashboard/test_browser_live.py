@@ -2,7 +2,10 @@
 
 import pytest
 from playwright.async_api import Route
+from starlette.requests import Request
 
+from handlers.dashboard.routing import error_page
+from handlers.problems import away as database_away
 from tests.dashboard.visitor import Visitor
 from tests.system.conftest import System, order_body
 
@@ -35,6 +38,21 @@ _MORPH = """async () => {
   }
   return unequal;
 }"""
+
+_BEHIND = """
+  window.behind = true;
+  window.streams = 0;
+  Object.defineProperty(document, "hidden", { get: () => window.behind });
+  window.EventSource = class extends EventSource {
+    constructor(url) {
+      super(url);
+      window.streams += 1;
+    }
+  };
+  // as a task after it, so that all others have heard of it
+  addEventListener("pageshow", () => setTimeout(() => (window.shown = true)));
+"""
+"""A tab behind another: a browser without a screen has none."""
 
 
 async def look_again(visitor: Visitor) -> None:
@@ -104,6 +122,35 @@ async def test_that_the_service_is_away_is_said_and_that_it_is_back(visitor: Vis
     await look_again(visitor)
     await visitor.page.locator("#pulse", has_text="live").wait_for()
     assert await visitor.page.text_content("#said") == "live"
+
+
+async def test_a_page_that_stood_in_for_another_gives_way_to_it(visitor: Visitor, shop: System) -> None:
+    path = f"/sagas/{await shop.order(order_body())}"
+    request = Request({"type": "http", "method": "GET", "path": path, "headers": []})
+    stand_in = error_page(request, database_away("The database cannot be reached at the moment."))
+
+    async def without_database(route: Route) -> None:
+        await route.fulfill(status=503, body=bytes(stand_in.body), content_type="text/html")
+
+    await visitor.page.route(f"**{path}", without_database)
+    await visitor.open(path, 503)
+    assert await visitor.page.text_content("h1") == "Not now"
+    await visitor.page.unroute(f"**{path}")
+    async with visitor.page.expect_request("**/events"):
+        await look_again(visitor)
+    await visitor.sees("The order")
+    assert await visitor.page.locator('link[href$="saga.css"]').count() == 1
+
+
+async def test_only_a_page_that_is_looked_at_keeps_a_stream(visitor: Visitor, shop: System) -> None:
+    """A browser opens six connections to one server: as many tabs behind another would leave it none."""
+    await visitor.page.add_init_script(_BEHIND)
+    await visitor.open(f"/sagas/{await shop.order(order_body())}")
+    await visitor.page.wait_for_function("window.shown")
+    assert await visitor.page.evaluate("window.streams") == 0
+    await visitor.page.evaluate("window.behind = false")
+    await look_again(visitor)
+    assert await visitor.page.evaluate("window.streams") == 1
 
 
 async def test_an_id_is_copied_by_a_click(visitor: Visitor, shop: System) -> None:

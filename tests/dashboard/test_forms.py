@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handlers.dashboard.forms import MAX_FORM_BYTES
+from saga.dead_letters import Arrival, Filter, identity_of, keep, list_letters
 from saga.values import Policy
+from tests.dashboard.pages import Page
 from tests.databases import Databases
 from tests.http.conftest import HAPPY, Service, running
 
@@ -164,8 +166,90 @@ async def test_what_cannot_be_taken_back_needs_a_reason(desk: Desk, wish: str, r
 @pytest.mark.parametrize("wish", WISHES)
 async def test_a_wish_about_an_order_that_is_not_there_is_a_page(desk: Desk, wish: str) -> None:
     for path in (f"/sagas/{uuid4()}/{wish}", f"/sagas/{uuid4()}/{wish}?x=1"):
-        body = b"meant=ValidateInventory&answer=yes&reason=r"
+        body = b"meant=ValidateInventory&answer=succeeded&reason=r"
         await desk.refuses(path, 404, "order", body)
+
+
+async def test_what_was_said_of_one_command_is_not_said_of_another(desk: Desk) -> None:
+    order_id = await _order(desk)
+    await desk.service.happen(order_id, HAPPY[0])
+    answer = await desk.post(
+        f"/sagas/{order_id}/resolve", meant="ValidateInventory", answer="succeeded", reason="my words"
+    )
+    page = Page.of(answer, 409)
+    assert page.one("input", name="meant").attributes["value"] == "ReserveInventory"
+    assert page.one("input", name="reason").attributes["value"] == "my words"
+    assert len(page.all("input", name="answer")) == 2
+    assert not [choice for choice in page.all("input", name="answer") if "checked" in choice.attributes]
+    # of the same command it stays
+    page = Page.of(await desk.post(f"/sagas/{order_id}/resolve", meant="ReserveInventory", answer="failed"), 422)
+    assert "checked" in page.one("input", name="answer", value="failed").attributes
+
+
+@pytest.mark.parametrize("said", [{}, {"answer": "yes"}])
+async def test_what_really_happened_has_to_be_said(desk: Desk, said: dict[str, str]) -> None:
+    order_id = await _order(desk)
+    answer = await desk.post(f"/sagas/{order_id}/resolve", meant="ValidateInventory", reason="r", **said)
+    group = Page.of(answer, 422).one("fieldset")
+    assert group.attributes["aria-invalid"] == "true"
+    assert group.attributes["aria-describedby"] == "answer-said"
+    assert (await desk.service.saga(order_id))["history"] == []
+
+
+async def test_a_letter_that_was_given_up_before_keeps_its_reason_and_the_page_says_so(desk: Desk) -> None:
+    arrival = Arrival(identity_of("key", None, b"x"), "invalid", "a test", "key", "domain", {}, {}, b"x", None)
+    async with desk.service.sessions() as session, session.begin():
+        await keep(session, arrival)
+        [letter] = await list_letters(session, Filter(), 1, None)
+    for reason, said in (("first", "was given up"), ("first", "was given up"), ("second", "had been given up before")):
+        answer = await desk.post(f"/dead-letters/{letter.id}", do="discard", reason=reason)
+        page = Page.of(await desk.service.client.get(str(answer.url.join(answer.headers["location"]))))
+        assert said in page.one(role="status", class_="notice").words
+        assert page.one("main").words.count(": first") == 2, "where it stands, and what is known of it"
+
+
+async def test_the_next_step_waits_as_long_as_the_rate_says(desk: Desk) -> None:
+    user = str(uuid4())
+    for _ in range(3):
+        await desk.service.place(userId=user)
+    for rate, wait in (("0.1", "10000"), ("0.7", "1429")):
+        page = Page.of(await desk.post("/sagas/retry", userId=user, ratePerSecond=rate))
+        assert len(page.column("Outcome")) == 1
+        assert [form.attributes["data-next"] for form in page.having("data-next")] == [wait]
+
+
+async def test_a_look_behind_the_newest_speaks_of_those_it_shows(desk: Desk) -> None:
+    user = str(uuid4())
+    for _ in range(2):
+        await desk.service.place(userId=user)
+    listed = await desk.service.client.get("/api/sagas", params={"userId": user, "limit": 1})
+    for after in (listed.json()["next"], None):
+        asked = {"userId": user} | ({"after": after} if after else {})
+        page = Page.of(await desk.service.client.get("/sagas/retry", params=asked))
+        words = page.one("form").words
+        assert ("1 of the 1 shown here would be done." in words) is bool(after)
+        assert ("begins with the newest again" in words) is bool(after)
+        assert ("2 of the 2 that are meant would be done." in words) is not after
+        assert not page.all("input", name="after")
+
+
+async def test_a_look_behind_the_newest_at_nothing_that_can_be_done_does_not_say_there_is_nothing(desk: Desk) -> None:
+    user = str(uuid4())
+    last = str((await desk.service.place(userId=user))["id"])
+    await desk.service.happen(last, *HAPPY)
+    await desk.service.place(userId=user)
+    listed = await desk.service.client.get("/api/sagas", params={"userId": user, "limit": 1})
+    asked = {"userId": user, "after": listed.json()["next"]}
+    page = Page.of(await desk.service.client.get("/sagas/retry", params=asked))
+    assert "0 of the 1 shown here would be done." in page.one("form").words
+    assert "There is nothing" not in page.words
+
+
+@pytest.mark.parametrize("age", ["300", "0.5", "1234567", "1000000000"])
+async def test_an_age_is_meant_as_it_was_typed(desk: Desk, age: str) -> None:
+    await _order(desk)
+    page = Page.of(await desk.service.client.get("/sagas/retry", params={"olderThan": age}))
+    assert f"older than (seconds) {age} Choose" in page.one("main").words
 
 
 async def test_while_nothing_can_be_committed_what_was_typed_is_kept(

@@ -21,6 +21,8 @@ from tests.http.conftest import Service, problem, running, serving
 ASSETS = {file.name: file.read_bytes() for file in (Path(dashboard.__file__).parent / "assets").iterdir()}
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
 PAGES = ("/sagas", "/sagas/5b1f7f0e-9a3e-4c40-8d1f-0f6f2a6e0c11")
+OURS = {"Origin": "http://127.0.0.1:5002", "Host": "127.0.0.1:5002"}
+"""What a browser says of a form that a page of ours sends."""
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,6 +52,35 @@ async def test_while_the_database_is_away_the_page_says_so_and_goes_on_by_itself
     assert page.one("h1").words == "Not now"
     assert "The database cannot be reached at the moment." in page.one("main").words
     assert page.one("main").attributes["data-live"] == "2"
+
+
+async def test_while_the_database_is_away_the_reason_to_give_a_letter_up_stays(homeless: Service) -> None:
+    form = {"do": "discard", "reason": "<my> words"}
+    page = Page.of(await homeless.client.post(f"/dead-letters/{uuid4()}", data=form, headers=OURS), 503)
+    assert "The database cannot be reached at the moment." in page.one("main").one(role="alert").words
+    assert page.one("input", id="reason").attributes["value"] == "<my> words"
+    assert "open" in page.one("details").attributes
+    assert [one.attributes["value"] for one in page.all("input", name="do")] == ["redrive", "discard"]
+    assert "data-live" not in page.one("main").attributes
+
+
+async def test_a_page_that_stands_in_for_an_answer_to_a_form_is_not_looked_at_again(homeless: Service) -> None:
+    """By GET that would be another page."""
+    page = Page.of(await homeless.client.post("/sagas/retry", data={"ratePerSecond": "0"}, headers=OURS), 503)
+    assert "data-live" not in page.one("main").attributes
+    assert "Go back" in page.one("main").words
+
+
+@pytest.mark.parametrize("said", ["failed", ""])
+async def test_while_a_saga_cannot_be_read_nothing_is_said_of_it_that_was_not_said(
+    homeless: Service, said: str
+) -> None:
+    form = {"meant": "ProcessPayment", "answer": said, "reason": "my words"}
+    answer = await homeless.client.post(f"/sagas/{uuid4()}/resolve", data=form, headers=OURS)
+    page = Page.of(answer, 503 if said else 422)
+    fields = {name: page.one("input", name=name).attributes["value"] for name in form}
+    assert fields == form
+    assert ("It was not carried out" in page.one("form").words) is bool(said)
 
 
 @pytest.mark.parametrize(

@@ -165,10 +165,10 @@ async def test_what_cannot_be_looked_for_is_said_beside_the_form_as_it_was(
     page = Page.of(await service.client.get(f"/sagas?{query}"), 422)
     assert said in page.one(role="alert").words
     assert not page.all("table")
-    invalid = {field.attributes["name"] for field in page.one("form").having("aria-invalid")}
+    invalid = {field.attributes["name"] for field in page.one("form", id="filters").having("aria-invalid")}
     assert invalid == set(parse_qs(query)) - {"limit", "after"}
     if "userId" in query:
-        assert page.one("input").attributes["value"] == parse_qs(query)["userId"][0]
+        assert page.one("input", id="userId").attributes["value"] == parse_qs(query)["userId"][0]
 
 
 @pytest.mark.parametrize(
@@ -200,3 +200,15 @@ async def test_a_saga_of_another_release_is_listed_as_well(empty: Service) -> No
         await session.execute(other, {"id": UUID(order["id"])})
     page = await listed(empty, f"?userId={order['userId']}")
     assert "another release knows it" in page.column("Waiting")[0]
+
+
+async def test_an_order_is_gone_straight_to_by_its_id(service: Service) -> None:
+    order_id = str((await service.place())["id"])
+    page = await listed(service)
+    form = page.one("form", id="straight")
+    assert (form.attributes["method"], form.one("input").attributes["name"]) == ("get", "orderId")
+    there = await service.client.get("/sagas", params={"orderId": f" {order_id.upper()} "})
+    assert (there.status_code, str(there.url.join(there.headers["location"]).path)) == (303, f"/sagas/{order_id}")
+    wrong = Page.of(await service.client.get("/sagas", params={"orderId": "<b>"}), 422)
+    assert "The order's id is a UUID" in wrong.one(role="alert").words
+    assert wrong.one("input", id="orderId").attributes["value"] == "<b>"

@@ -3,6 +3,7 @@
 // <main data-live="5">            fetch the page every 5 seconds while somebody looks at it
 // <main data-follow="…/events">   and at once upon an event of this stream
 // <main data-said="…">            said to screen readers when it changes
+// <main data-stands-in>           instead of the page, which is loaded as soon as it can be
 
 import { morph } from "./morph.js";
 import { tick } from "./countdown.js";
@@ -58,7 +59,9 @@ async function refresh() {
   const late = setTimeout(() => fetching.abort(), PATIENCE);
   try {
     const response = await fetch(location.href, { signal: fetching.signal, cache: "no-store" });
-    if (response.ok) show(await response.text());
+    // what a page needs beside its content, a page that stands in for it has not got
+    if (response.ok && "standsIn" in main.dataset) location.reload();
+    else if (response.ok) show(await response.text());
     else beat(response.status === 503 ? "the database is away; trying again" : "cannot be shown anew; reload", true);
   } catch {
     beat("the service is away; trying again", true);
@@ -90,7 +93,7 @@ let stream = null;
 
 function begin() {
   const { live, follow } = main.dataset;
-  if (!live || timer) return;
+  if (!live || timer || document.hidden) return;
   timer = setInterval(refresh, Number(live) * 1000);
   if (follow) {
     // a browser opens few connections to one server: only a page that is looked at may keep one
