@@ -57,7 +57,7 @@ def operator(request: Request, x_operator: OperatorName = None) -> str:
         )
     if not _is_loopback(_host_of(f"//{request.headers.get('host', '')}")):
         # a name of somebody else's that leads here: a browser takes his page for one of ours
-        raise ProblemError(403, "forbidden", "Ask by the name of this machine itself: localhost, or 127.0.0.1.")
+        raise ProblemError(403, "forbidden", "A page under another name may not operate: ask localhost, or 127.0.0.1.")
     origin = request.headers.get("origin")
     if origin is not None and not _is_loopback(_host_of(origin)):
         raise ProblemError(403, "forbidden", "A page from elsewhere may not operate. Use one of the service's own.")

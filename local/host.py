@@ -129,15 +129,23 @@ def kept_secret(path: Path) -> str:
     return path.read_text()
 
 
+_given: set[int] = set()
+"""Ports that this process has been told are free; whoever was told may not have opened it yet."""
+
+
 def free_port() -> int:
     """A TCP port on the loopback address that nobody listens on at this moment.
 
     Below those that the kernel gives to whoever opens a connection: a server that is started again must find it free.
+    Never the same twice, and from a thousand of this process's own: others look for theirs at the same time.
     """
     while True:
-        port = 20_000 + secrets.randbelow(12_000)
+        port = 20_000 + os.getpid() % 12 * 1_000 + secrets.randbelow(1_000)
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind((LOOPBACK, port))
+            _given.add(port)
             return port
 
 

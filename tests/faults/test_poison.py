@@ -214,7 +214,7 @@ async def _post(app: FastAPI, path: str, body: bytes) -> tuple[int, str, bytes]:
     async def send(message: Message) -> None:
         heard.append(message)
 
-    headers = {b"content-type": b"application/json", b"content-length": str(len(body)).encode(), b"host": b"orders"}
+    headers = {b"content-type": b"application/json", b"content-length": str(len(body)).encode(), b"host": b"localhost"}
     scope = {
         "type": "http",
         "http_version": "1.1",

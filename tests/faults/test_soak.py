@@ -11,7 +11,7 @@ from local.postgres import PrivatePostgres
 from tests.faults.storm import Plan, soak
 
 SECONDS = 80
-CONCURRENT = 80
+CONCURRENT = 40
 
 
 # a client leaves connections behind that do not answer when they are closed
