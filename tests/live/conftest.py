@@ -83,10 +83,14 @@ def _at_work() -> list[Any]:
     return [one for one in coroutines if inspect.iscoroutine(one) and one.cr_code.co_filename.startswith(HANDLERS)]
 
 
-def left_behind() -> list[object]:
-    """What is kept of clients, although nobody follows any more."""
+def left_behind(order_id: str) -> list[Any]:
+    """All that there is in this process of clients who follow, and of their requests for this order."""
     gc.collect()
-    return [one for one in gc.get_objects() if isinstance(one, Follower | Snapshot | WebSocket | Request)]
+    return [one for one in gc.get_objects() if isinstance(one, Follower | Snapshot) or _asks_for(one, order_id)]
+
+
+def _asks_for(one: object, order_id: str) -> bool:
+    return isinstance(one, WebSocket | Request) and order_id in one.scope.get("path", "")
 
 
 @pytest.fixture

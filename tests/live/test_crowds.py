@@ -113,7 +113,7 @@ async def test_nothing_is_left_of_clients_who_left(live: Live) -> None:
             await crowd(live, [order_id], 3, stack)
             assert len(live.here.followers) >= 3
     await live.nobody_follows()
-    assert left_behind() == []
+    assert left_behind(order_id) == []
 
 
 @pytest.mark.parametrize("fault", ["refuse", "cut", "drop_new"])

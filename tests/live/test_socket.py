@@ -110,7 +110,7 @@ async def test_a_client_that_leaves_leaves_nothing_behind(live: Live) -> None:
             await socket.saga()
             assert len(live.here.followers) == 1
     await live.nobody_follows()
-    assert left_behind() == []
+    assert left_behind(order_id) == []
 
 
 async def test_it_is_closed_with_a_word_when_the_service_stops(live: Live) -> None:
