@@ -1,13 +1,14 @@
 """A running system and a real browser, each once per session, and a visitor for every test."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import aio_pika
 import pytest
 import pytest_asyncio
+from aio_pika.exceptions import AMQPError
 from playwright.async_api import Browser, async_playwright
 
 from local import billing, inventory
@@ -50,6 +51,12 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
+async def _leave(participant: Participant) -> None:
+    """Stop. Where its loop stood still for minutes, beside the tests of other files, RabbitMQ has hung up before."""
+    with suppress(ExceptionGroup, AMQPError, OSError):
+        await participant.__aexit__()
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shop(
     databases: Databases, template: str, rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory
@@ -75,7 +82,8 @@ async def shop(
         ear = Ear(channel, await channel.declare_exchange("domain", aio_pika.ExchangeType.TOPIC, durable=True))
         await ear.listen()
         for participant in participants.values():
-            await stack.enter_async_context(participant)
+            await participant.__aenter__()
+            stack.push_async_callback(_leave, participant)
         await service.ready()
         system = System(service, ear, participants, folder, dsn)
         await stack.enter_async_context(system.client)
