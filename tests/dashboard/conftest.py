@@ -1,14 +1,13 @@
-"""A running system and a real browser, each once per session, and a visitor for every test."""
+"""A real browser, once per session, a running system, once per file, and a visitor for every test."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import uuid4
 
 import aio_pika
 import pytest
 import pytest_asyncio
-from aio_pika.exceptions import AMQPError
 from playwright.async_api import Browser, async_playwright
 
 from local import billing, inventory
@@ -51,13 +50,8 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-async def _leave(participant: Participant) -> None:
-    """Stop. Where its loop stood still for minutes, beside the tests of other files, RabbitMQ has hung up before."""
-    with suppress(ExceptionGroup, AMQPError, OSError):
-        await participant.__aexit__()
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+# once per file: between files its loop stands still, and RabbitMQ hangs up on who is silent for minutes
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shop(
     databases: Databases, template: str, rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[System]:
@@ -82,8 +76,7 @@ async def shop(
         ear = Ear(channel, await channel.declare_exchange("domain", aio_pika.ExchangeType.TOPIC, durable=True))
         await ear.listen()
         for participant in participants.values():
-            await participant.__aenter__()
-            stack.push_async_callback(_leave, participant)
+            await stack.enter_async_context(participant)
         await service.ready()
         system = System(service, ear, participants, folder, dsn)
         await stack.enter_async_context(system.client)
