@@ -5,10 +5,11 @@ from collections.abc import Mapping
 
 from aio_pika import IncomingMessage
 from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from saga.moves import ORIGIN, Origin
 from saga.spans import MESSAGING
-from saga.traceparent import HEADER, valid
+from saga.traceparent import HEADER, trace_id, valid
 
 _HEADER = HEADER.encode()
 
@@ -27,6 +28,8 @@ def handling_message(message: IncomingMessage, queue: str) -> None:
         return f"process {message.routing_key}", attributes
 
     came_from = valid(message.headers.get(HEADER))
+    if came_from:
+        bind_contextvars(trace_id=trace_id(came_from))
     ORIGIN.set(Origin(is_message=True, began=time.time_ns(), traceparent=came_from, describe=describe))
 
 
