@@ -8,15 +8,15 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import cast
 from uuid import uuid4
 
-from sqlalchemy import Interval, Table, bindparam, delete, func, literal, select
+from sqlalchemy import Interval, bindparam, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.states import SagaStatus
 from models.tables import Activity as ActivityRow
+from models.tables import table_of
 from saga.database import Sessions
 from saga.errors import classify
 from saga.moves import Move
@@ -28,7 +28,7 @@ _SLICE, _MINUTE = timedelta(seconds=10), timedelta(minutes=1)
 """What a row stands for, and a bar of a chart."""
 _FORGET_EVERY = 60
 """Notes between two looks for rows that are too old."""
-_ROWS = cast("Table", ActivityRow.__table__)  # type: ignore[attr-defined]
+_ROWS = table_of(ActivityRow)
 
 
 @dataclass(slots=True)
@@ -57,13 +57,12 @@ class Activity:
         for move in moves:
             self.started += move.began
             if move.ended:
-                lasted = (move.after.updated_at - move.after.created_at).total_seconds()
                 status = move.after.position.status
                 self.completed += status is SagaStatus.COMPLETED
                 self.failed += status is SagaStatus.FAILED
                 self.compensated += status is SagaStatus.COMPENSATED
-                self.seconds += lasted
-                self.slowest = max(self.slowest, lasted)
+                self.seconds += move.lasted
+                self.slowest = max(self.slowest, move.lasted)
 
     def take(self) -> "Activity":
         """What has been counted; counting begins anew."""

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, Table, bindparam, case, func, literal, select, tuple_, update
+from sqlalchemy import Row, Select, bindparam, case, func, literal, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
-from models.tables import DeadLetter
+from models.tables import DeadLetter, table_of
 
-_LETTERS = cast("Table", DeadLetter.__table__)  # type: ignore[attr-defined]
+_LETTERS = table_of(DeadLetter)
 
 
 SHORT_BODY_BYTES = 8 * 1024

@@ -15,10 +15,10 @@ from sqlalchemy import ColumnElement, Select, func, literal, select, text, tuple
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.states import TERMINAL, CurrentStep, OrderStatus, Position, SagaStatus
-from models.tables import Order, OrderSaga
+from models.tables import Order, OrderSaga, table_of
 from saga.store import Stored, find_orders
 
-_ORDERS, _SAGAS = Order.__table__, OrderSaga.__table__  # type: ignore[attr-defined]
+_ORDERS, _SAGAS = table_of(Order), table_of(OrderSaga)
 _BOTH = _SAGAS.join(_ORDERS, _ORDERS.c.id == _SAGAS.c.order_id)
 
 _UNDONE = frozenset({SagaStatus.FAILED, SagaStatus.COMPENSATED})

@@ -51,6 +51,11 @@ class Move:
         return self.after.completed_at is not None and (self.before is None or self.before.completed_at is None)
 
     @property
+    def lasted(self) -> float:
+        """Seconds from the saga's begin to this."""
+        return (self.after.updated_at - self.after.created_at).total_seconds()
+
+    @property
     def step(self) -> str:
         """The step that this was about, or where the saga stands."""
         position = self.before.position if self.before else self.after.position
@@ -67,7 +72,7 @@ class Move:
     @property
     def outcome_of_step(self) -> str:
         """How the step ended that ended with this: the status of the entry that tells so."""
-        return self.entries[-1]["status"]
+        return self.after.history[-1]["status"]
 
     @property
     def compensates(self) -> bool:

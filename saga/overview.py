@@ -9,24 +9,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Interval, Select, Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Interval, Select, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import SQLModel
 
 from models.states import Timer
-from models.tables import DeadLetter, OrderSaga, Outbox
+from models.tables import DeadLetter, OrderSaga, Outbox, table_of
 from saga.bus import UNROUTABLE
 
 MOST = 100_000
 """As far as anything is counted."""
 
 
-def _table(model: type[SQLModel]) -> Table:
-    table: Table = model.__table__  # type: ignore[attr-defined]
-    return table
-
-
-_SAGAS, _OUTBOX, _LETTERS = _table(OrderSaga), _table(Outbox), _table(DeadLetter)
+_SAGAS, _OUTBOX, _LETTERS = table_of(OrderSaga), table_of(Outbox), table_of(DeadLetter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Integer,
     Interval,
     Row,
-    Table,
     Text,
     Uuid,
     all_,
@@ -28,21 +27,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import SQLModel
 
 from models.messages import money_text
 from models.states import OrderStatus, Position, Timer
-from models.tables import Order, OrderSaga, Outbox, RequestIdentity
+from models.tables import Order, OrderSaga, Outbox, RequestIdentity, table_of
 from saga.outbox import Envelope, OrderFacts
 from saga.values import Saga
 
-
-def _table(model: type[SQLModel]) -> Table:
-    return cast("Table", model.__table__)  # type: ignore[attr-defined]
-
-
-_ORDERS, _SAGAS = _table(Order), _table(OrderSaga)
-_IDENTITIES, _OUTBOX = _table(RequestIdentity), _table(Outbox)
+_ORDERS, _SAGAS = table_of(Order), table_of(OrderSaga)
+_IDENTITIES, _OUTBOX = table_of(RequestIdentity), table_of(Outbox)
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid()))
 _KEYS = bindparam("keys", type_=ARRAY(Text()))

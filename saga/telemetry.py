@@ -62,7 +62,7 @@ def _count(move: Move) -> None:
     if move.ended:
         status = move.after.position.status
         _labelled(metrics.FINISHED, status).inc()
-        _labelled(metrics.SAGA_SECONDS, status).observe((move.after.updated_at - move.after.created_at).total_seconds())
+        _labelled(metrics.SAGA_SECONDS, status).observe(move.lasted)
     _count_step(move)
     if move.compensates:
         metrics.COMPENSATIONS.inc()

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 from uuid import UUID
 
-from sqlalchemy import Table, Uuid, bindparam, func, literal_column, select, true
+from sqlalchemy import Uuid, bindparam, func, literal_column, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.tables import Outbox
+from models.tables import Outbox, table_of
 
-_OUTBOX = cast("Table", Outbox.__table__)  # type: ignore[attr-defined]
+_OUTBOX = table_of(Outbox)
 
 
 @dataclass(frozen=True, slots=True)

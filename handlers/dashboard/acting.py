@@ -12,7 +12,7 @@ from pydantic import Field, PlainValidator
 
 from handlers.actions import NOTHING, Actions, Truth
 from handlers.dashboard.consequences import consequence
-from handlers.dashboard.forms import Fields, Line, Sent, filled_in, wrong_in
+from handlers.dashboard.forms import Fields, Line, Sent, filled_in
 from handlers.dashboard.notices import Done
 from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages
@@ -128,8 +128,6 @@ def _page(  # noqa: PLR0913, PLR0917 - a page says that much
     return page(
         request,
         "act.html",
-        status=problem.status_code if problem else 200,
-        headers=problem.headers if problem else None,
         wish=wish,
         order_id=order_id,
         saga=saga,
@@ -140,5 +138,4 @@ def _page(  # noqa: PLR0913, PLR0917 - a page says that much
         # what was said of one command must not stand ready for another
         answer=sent.get("answer") if sent.get("meant") == meant else None,
         problem=problem,
-        wrong=wrong_in(problem) if problem else {},
     )

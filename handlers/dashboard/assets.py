@@ -1,9 +1,10 @@
 """The pages' own style and scripts. Browsers ask each time whether their copy is still right: no release is mixed."""
 
-from hashlib import blake2b
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
+
+from handlers.conditional import digest
 
 _FOLDER = Path(__file__).parent / "assets"
 _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
@@ -19,7 +20,7 @@ def asset_routes() -> APIRouter:
 
 def _add(router: APIRouter, file: Path) -> None:
     content, media_type = file.read_bytes(), _MEDIA_TYPES[file.suffix]
-    etag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
+    etag = f'"{digest(content)}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
 
     @router.get(f"/{file.name}")

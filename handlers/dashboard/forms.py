@@ -117,8 +117,3 @@ def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
         )
         for error in errors
     ]
-
-
-def wrong_in(problem: ProblemError) -> dict[str, str]:
-    """What is wrong with each field, by its name; nothing where the problem is not about fields."""
-    return {error["field"]: error["detail"] for error in problem.more.get("errors", [])}

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from handlers.dashboard.forms import Fields, Line, Sent, filled_in, wrong_in
+from handlers.dashboard.forms import Fields, Line, Sent, filled_in
 from handlers.dashboard.letter_body import shown
 from handlers.dashboard.notices import Done, notice
 from handlers.dashboard.rendering import page, see
@@ -50,14 +50,12 @@ def letter_routes(letters: Letters) -> APIRouter:
         return page(
             request,
             "letters.html",
-            status=problem.status_code if problem else 200,
             known=known,
             filters=filters,
             meant={name: value for name, value in filters.items() if name != "state"},
             wanted=wanted,
             following=following,
             problem=problem,
-            wrong=wrong_in(problem) if problem else {},
             states=list(LetterState),
             reasons=sorted(DEAD_LETTER_REASONS),
         )
@@ -107,8 +105,6 @@ def _page(
     return page(
         request,
         "letter.html",
-        status=problem.status_code if problem else 200,
-        headers=problem.headers if problem else None,
         letter=letter,
         known=known,
         body=shown(letter.body or b"") if letter else None,
@@ -116,7 +112,6 @@ def _page(
         properties=_table(letter.properties) if letter else [],
         reason=reason,
         problem=problem,
-        wrong=wrong_in(problem) if problem else {},
         notice=notice(request.query_params.get("done")),
     )
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from fastapi import Request, Response
 from pydantic import Field
 
-from handlers.dashboard.forms import Fields, wrong_in
+from handlers.dashboard.forms import Fields
 from handlers.dashboard.rendering import page
 from handlers.finding import AfterThat
 from handlers.problems import ProblemError
@@ -136,12 +136,9 @@ def many_page(  # noqa: PLR0913, PLR0917 - a page says that much
     return page(
         request,
         "many.html",
-        status=problem.status_code if problem else 200,
-        headers=problem.headers if problem else None,
         words=words,
         progress=progress,
         wanted=wanted,
         typed_in=typed,
         problem=problem,
-        wrong=wrong_in(problem) if problem else {},
     )

@@ -1,7 +1,6 @@
 """The page `/`: what needs a person, first; how the whole stands; and what happened in the last minutes."""
 
 import asyncio
-from datetime import timedelta
 
 from fastapi import APIRouter, Request, Response
 
@@ -48,7 +47,6 @@ def overview_routes(sessions: Sessions, policy: Policy) -> APIRouter:
             width=WIDTH,
             height=HEIGHT,
             timeout=policy.saga_timeout,
-            now=minutes[-1][0] + timedelta(minutes=1),
         )
 
     return router

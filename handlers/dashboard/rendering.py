@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from handlers.dashboard.words import FILTERS
+from handlers.problems import ProblemError
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -36,7 +37,13 @@ _PAGES.filters |= FILTERS
 
 
 def page(
-    request: Request, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    problem: ProblemError | None = None,
+    **values: Any,
 ) -> HTMLResponse:
     """A page.
 
@@ -45,8 +52,13 @@ def page(
         template: the name of its file.
         status: the HTTP status.
         headers: to be sent with it.
+        problem: what went wrong with what was asked, where the page shows it beside all else: it gives the status and
+            the headers, and `wrong`, by the names of the fields.
         **values: what the template speaks of.
     """
+    if problem:
+        status, headers = problem.status_code, problem.headers
+    values = {"problem": problem, "wrong": _wrong_in(problem) if problem else {}} | values
     html = _PAGES.get_template(template).render(root=root_of(request), **values)
     return HTMLResponse(html, status, {**_HEADERS, **(headers or {})})
 
@@ -60,3 +72,8 @@ def root_of(request: Request) -> str:
     """The relative address of `/`, as seen from the page that is asked for."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     return "../" * (path.count("/") - 1) or "./"
+
+
+def _wrong_in(problem: ProblemError) -> dict[str, str]:
+    """What is wrong with each field, by its name; nothing where the problem is not about fields."""
+    return {error["field"]: error["detail"] for error in problem.more.get("errors", [])}

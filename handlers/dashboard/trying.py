@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from handlers.dashboard.forms import Sent, field_errors, wrong_in
+from handlers.dashboard.forms import Sent, field_errors
 from handlers.dashboard.notices import notice
 from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages
@@ -40,11 +40,8 @@ def trying_routes(engine: Engine, stand_ins: StandIns) -> APIRouter:
         return page(
             request,
             "try.html",
-            status=problem.status_code if problem else 200,
-            headers=problem.headers if problem else None,
             typed_in={name: typed.get(name, default) for name, default in _LAPTOP.items()},
             problem=problem,
-            wrong=wrong_in(problem) if problem else {},
             notice=notice(request.query_params.get("done")),
             stand_ins=await stand_ins.all() if stand_ins else [],
             modes=MODES,
