@@ -80,9 +80,8 @@ def template(postgres: PrivatePostgres) -> str:
 @pytest.fixture
 def migrated(databases: Databases, template: str) -> Iterator[str]:
     """The address of a database with the service's schema and nothing in it."""
-    url = databases.copy(template)
-    yield url
-    databases.give_back(url)
+    with databases.lent(template) as url:
+        yield url
 
 
 @pytest.fixture

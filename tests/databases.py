@@ -1,8 +1,9 @@
 """Databases for tests in a millisecond each: over connections that stay open, and used again once they are empty."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 from uuid import uuid4
@@ -76,6 +77,13 @@ class Databases:
             self._free.append(copy)
         else:
             self._run(self._thrown_away(copy))
+
+    @contextmanager
+    def lent(self, template: str) -> Iterator[str]:
+        """The address of a copy, as long as the block lasts."""
+        url = self.copy(template)
+        yield url
+        self.give_back(url)
 
     def __enter__(self) -> Self:
         return self

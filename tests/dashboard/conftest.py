@@ -57,10 +57,10 @@ async def shop(
 ) -> AsyncIterator[System]:
     """The service with its stand-ins, which can be told how to behave; its database begins empty."""
     folder = tmp_path_factory.mktemp("shop")
-    dsn, name = databases.copy(template), f"shop-{uuid4().hex}"
+    name = f"shop-{uuid4().hex}"
     vhost = rabbitmq.create_vhost(name)
     async with AsyncExitStack() as stack:
-        stack.callback(databases.give_back, dsn)
+        dsn = stack.enter_context(databases.lent(template))
         stack.callback(rabbitmq.delete_vhost, name)
         participants, addresses = {}, []
         for one in (inventory, billing):

@@ -60,10 +60,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def desk(databases: Databases, template: str) -> AsyncIterator[Desk]:
     """One for all tests here: none minds the orders of the others."""
-    url = databases.copy(template)
-    async with running(url, Policy()) as service:
-        yield Desk(service)
-    databases.give_back(url)
+    with databases.lent(template) as url:
+        async with running(url, Policy()) as service:
+            yield Desk(service)
 
 
 async def _order(desk: Desk) -> str:

@@ -11,12 +11,10 @@ from fastapi import FastAPI, HTTPException
 
 from handlers import dashboard
 from handlers.dashboard.routing import pages
-from saga.database import connect, sessions
-from saga.engine import Engine
 from saga.values import Policy
 from tests.dashboard.pages import Page
 from tests.databases import Databases
-from tests.http.conftest import Service, problem, running, serving
+from tests.http.conftest import Service, problem, running, without_database
 
 ASSETS = {file.name: file.read_bytes() for file in (Path(dashboard.__file__).parent / "assets").iterdir()}
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript"}
@@ -29,19 +27,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(databases: Databases, template: str) -> AsyncIterator[Service]:
-    url = databases.copy(template)
-    async with running(url, Policy()) as service:
-        yield service
-    databases.give_back(url)
+    with databases.lent(template) as url:
+        async with running(url, Policy()) as service:
+            yield service
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def homeless() -> AsyncIterator[Service]:
     """One whose database is away."""
-    database = connect("postgresql+asyncpg://nobody@127.0.0.1:1/nothing", connections=1, name="tests")
-    async with serving(Engine(sessions(database), Policy(), lambda _: None), sessions(database), Policy()) as service:
+    async with without_database(Policy()) as service:
         yield service
-    await database.dispose()
 
 
 @pytest.mark.parametrize("path", PAGES)

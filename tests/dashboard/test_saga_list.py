@@ -28,28 +28,26 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def empty(databases: Databases, template: str) -> AsyncIterator[Service]:
     """One without any order."""
-    url = databases.copy(template)
-    async with running(url, Policy()) as service:
-        yield service
-    databases.give_back(url)
+    with databases.lent(template) as url:
+        async with running(url, Policy()) as service:
+            yield service
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(databases: Databases, template: str) -> AsyncIterator[Service]:
     """One with thirty orders: ten that wait, one parked, five that failed, and fourteen that ended well."""
-    url = databases.copy(template)
-    async with running(url, Policy(retry_attempts=0, saga_timeout=timedelta(days=1))) as service:
-        for number in range(30):
-            order = await service.place(**({"userId": USER} if number % 3 == 0 else {}))
-            if number < 14:
-                await service.happen(order["id"], *HAPPY)
-            elif number < 19:
-                await service.happen(order["id"], G.INVENTORY_VALIDATION_FAILED)
-            elif number == 19:
-                await service.happen(order["id"], *HAPPY[:2])
-                await service.expire(order["id"])
-        yield service
-    databases.give_back(url)
+    with databases.lent(template) as url:
+        async with running(url, Policy(retry_attempts=0, saga_timeout=timedelta(days=1))) as service:
+            for number in range(30):
+                order = await service.place(**({"userId": USER} if number % 3 == 0 else {}))
+                if number < 14:
+                    await service.happen(order["id"], *HAPPY)
+                elif number < 19:
+                    await service.happen(order["id"], G.INVENTORY_VALIDATION_FAILED)
+                elif number == 19:
+                    await service.happen(order["id"], *HAPPY[:2])
+                    await service.expire(order["id"])
+            yield service
 
 
 async def listed(service: Service, query: str = "") -> Page:

@@ -37,10 +37,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(databases: Databases, template: str) -> AsyncIterator[Service]:
     """One for all tests here: none minds the orders of the others."""
-    url = databases.copy(template)
-    async with running(url, PATIENT) as service:
-        yield service
-    databases.give_back(url)
+    with databases.lent(template) as url:
+        async with running(url, PATIENT) as service:
+            yield service
 
 
 async def placed(service: Service, *signals: Signal, **changed: Any) -> str:

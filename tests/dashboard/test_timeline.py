@@ -10,8 +10,8 @@ from handlers.dashboard.timeline import SCALE, bars, lines, stays
 from models.states import Command, Position
 from saga.values import Event, Policy
 from saga.way import way_taken
-from tests.table.dialogue import Dialogue, standing_at
-from tests.table.test_walks import POLICIES, STEPS, take
+from tests.table.dialogue import standing_at
+from tests.table.test_walks import POLICIES, STEPS, walked
 
 P, C = Position, Command
 
@@ -49,9 +49,7 @@ def test_what_is_undone_after_the_end_is_a_stay_of_its_own() -> None:
 @settings(max_examples=100, deadline=None)
 @given(POLICIES, st.lists(STEPS, max_size=30))
 def test_whatever_happened_everything_is_within_the_time_line(policy: Policy, steps: list[str | Event]) -> None:
-    dialogue = Dialogue(policy)
-    for step in steps:
-        take(dialogue, step)
+    dialogue = walked(policy, steps)
     saga = dialogue.saga
     stayed = stays(saga, way_taken(saga), dialogue.now)
     assert [stay.open for stay in stayed[:-1]] == [False] * (len(stayed) - 1)

@@ -191,13 +191,20 @@ async def service(migrated: str, policy: Policy) -> AsyncIterator[Service]:
         yield service
 
 
-@pytest.fixture
-async def homeless(policy: Policy) -> AsyncIterator[Service]:
+@asynccontextmanager
+async def without_database(policy: Policy) -> AsyncIterator[Service]:
     """The API where nothing answers in the place of the database, nor runs its engine."""
     database = connect("postgresql+asyncpg://nobody@127.0.0.1:1/nothing", connections=1, name="tests")
     async with serving(Engine(sessions(database), policy, lambda _: None), sessions(database), policy) as service:
         yield service
     await database.dispose()
+
+
+@pytest.fixture
+async def homeless(policy: Policy) -> AsyncIterator[Service]:
+    """One whose database is away."""
+    async with without_database(policy) as service:
+        yield service
 
 
 def problem(response: httpx2.Response, status: int) -> dict[str, Any]:

@@ -31,10 +31,9 @@ FOREVER = "9" * 5000
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(databases: Databases, template: str) -> AsyncIterator[Service]:
     """One for all tests here: what each may write is counted, and it has to stand all of them."""
-    url = databases.copy(template)
-    async with running(url, Policy()) as service:
-        yield service
-    databases.give_back(url)
+    with databases.lent(template) as url:
+        async with running(url, Policy()) as service:
+            yield service
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -17,7 +17,7 @@ from saga.decide import decide
 from saga.values import Decision, Event, Policy, Saga
 from saga.verify import differences, refold
 from tests.table.dialogue import PATIENT, Dialogue, standing_at
-from tests.table.test_walks import POLICIES, STEPS, take
+from tests.table.test_walks import POLICIES, STEPS, walked
 
 G = Signal
 
@@ -31,10 +31,7 @@ def _tampered(saga: Saga, index: int, **changed: Any) -> list[Any]:
 @settings(max_examples=400, deadline=None)
 @given(POLICIES, st.lists(STEPS, max_size=60))
 def test_whatever_happens_to_a_saga_its_history_gives_its_row(policy: Policy, steps: list[str | Event]) -> None:
-    saga = Dialogue(policy)
-    for step in steps:
-        take(saga, step)
-    assert refold(saga.saga) == []
+    assert refold(walked(policy, steps).saga) == []
 
 
 @pytest.mark.parametrize("position", Position)

@@ -60,20 +60,24 @@ def take(saga: Dialogue, step: str | Event) -> None:
         saga.hears(next(s for s, reply in REPLY_MODELS.items() if reply.answers is command and reply.success))
 
 
-@settings(max_examples=400, deadline=None)
-@given(POLICIES, st.lists(STEPS, max_size=60))
-def test_nothing_that_must_hold_is_broken_by_any_walk(policy: Policy, steps: list[str | Event]) -> None:
+def walked(policy: Policy, steps: list[str | Event]) -> Dialogue:
+    """A saga to which all this has happened."""
     saga = Dialogue(policy)
     for step in steps:
         take(saga, step)
+    return saga
+
+
+@settings(max_examples=400, deadline=None)
+@given(POLICIES, st.lists(STEPS, max_size=60))
+def test_nothing_that_must_hold_is_broken_by_any_walk(policy: Policy, steps: list[str | Event]) -> None:
+    walked(policy, steps)
 
 
 @settings(max_examples=200, deadline=None)
 @given(POLICIES, st.lists(STEPS, max_size=40))
 def test_once_participants_answer_every_walk_ends(policy: Policy, steps: list[str | Event]) -> None:
-    saga = Dialogue(policy)
-    for step in steps:
-        take(saga, step)
+    saga = walked(policy, steps)
     for _ in range(6):
         take(saga, ANSWERS)
     assert saga.saga.position in (Position.COMPLETED, Position.FAILED, Position.COMPENSATED)
