@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextvars import Token
 
 from aio_pika import IncomingMessage
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,10 +28,21 @@ def handling_message(message: IncomingMessage, queue: str) -> None:
         }
         return f"process {message.routing_key}", attributes
 
-    came_from = valid(message.headers.get(HEADER))
-    if came_from:
-        bind_contextvars(trace_id=trace_id(came_from))
-    ORIGIN.set(Origin(is_message=True, began=time.time_ns(), traceparent=came_from, describe=describe))
+    _handling(
+        Origin(
+            is_message=True,
+            began=time.time_ns(),
+            traceparent=valid(message.headers.get(HEADER)),
+            describe=describe,
+        )
+    )
+
+
+def _handling(origin: Origin) -> Token[Origin | None]:
+    """From here on this task is about that: what it brings to the engine, and what it says in the log."""
+    if origin.traceparent:
+        bind_contextvars(trace_id=trace_id(origin.traceparent))
+    return ORIGIN.set(origin)
 
 
 class Requests:
@@ -44,7 +56,7 @@ class Requests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        before = ORIGIN.set(_of_request(scope))
+        before = _handling(_of_request(scope))
         try:
             await self._app(scope, receive, send)
         finally:

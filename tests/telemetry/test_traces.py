@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ import pytest
 
 from local.rule import Behaviour
 from tests.collector import Collector, Seen
+from tests.service import told
 from tests.system.conftest import order_body
 from tests.telemetry.conftest import HOURS, World, somebodys, told_to
 from tests.telemetry.shapes import HAPPY, answered, saga, shaped, step, unanswered
@@ -218,6 +220,11 @@ async def test_a_parked_saga_is_taken_up_by_an_operator_whose_own_trace_is_linke
     assert tree.named("publish order-service.dlx:domain.order.ProcessPayment").error == "dead letter"
 
 
+def lines(log: Path, **known: str) -> list[dict[str, Any]]:
+    """The lines that say this."""
+    return [line for line in told(log) if known.items() <= line.items()]
+
+
 async def test_whoever_orders_is_linked_and_not_joined(world: World) -> None:
     over_http, http_link = somebodys()
     answer = await world.client.post("/api/orders", json=body(), headers=over_http | {"Idempotency-Key": CANARY})
@@ -227,6 +234,10 @@ async def test_whoever_orders_is_linked_and_not_joined(world: World) -> None:
 
     tree = await world.tree(answer.json()["id"], shaped(HAPPY))
     assert tree.named("POST /api/orders").links == [http_link]
+    # the log names the caller's trace for the request, the saga's own for what became of it
+    assert [line["event"] for line in lines(world.service.log, trace_id=http_link[0])] == ["request"]
+    ours = lines(world.service.log, order_id=answer.json()["id"])
+    assert {line["trace_id"] for line in ours if line["event"] == "saga event"} == {tree.root.trace_id}
     await world.known(request["orderId"])
     steps = [step(name) for name in ("ValidateInventory", "ReserveInventory", "ProcessPayment")]
     tree = await world.tree(request["orderId"], shaped(saga(*steps, by="process domain.order.CreateOrder")))
