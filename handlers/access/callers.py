@@ -1,0 +1,64 @@
+"""Who asks, and what that lets them do: the one word for it between the guard at the door and what stands behind."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+LOCAL = "local"
+"""Owns what is made where no access is configured: whoever is on this machine."""
+
+
+class Scope(StrEnum):
+    """What a credential is good for."""
+
+    ORDERS_WRITE = "orders:write"
+    ORDERS_READ = "orders:read"
+    ORDERS_READ_ANY = "orders:read:any"
+    OPERATE = "operate"
+    WEBHOOKS = "webhooks"
+    METRICS = "metrics"
+
+
+EVERY_SCOPE = frozenset(Scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever asks.
+
+    Args:
+        name: as histories record it: `key:<id>`, `user:<sub>`, or `operator@127.0.0.1` where nothing is configured.
+        scopes: what they may do.
+        user_id: the person, whose orders `orders:*` are about; None for a service.
+        local: whether they may do all because they are on this machine, and nothing is configured.
+    """
+
+    name: str
+    scopes: frozenset[Scope]
+    user_id: UUID | None = None
+    local: bool = False
+
+    def may(self, scope: Scope) -> bool:
+        """Whether they have that scope."""
+        return scope in self.scopes
+
+    @property
+    def owner(self) -> str:
+        """Whose the things are that they make: the same with every request and credential of theirs."""
+        return LOCAL if self.local else self.name
+
+
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who asks, as the guard found it."""
+    caller = connection.scope.get("caller")
+    if isinstance(caller, Caller):
+        return caller
+    host = connection.client.host if connection.client else "?"
+    return Caller(f"operator@{host}", EVERY_SCOPE, local=True)
+
+
+AnyCaller = Annotated[Caller, Depends(caller_of)]
