@@ -30,7 +30,15 @@ RETRY_AFTER_SECONDS = 2
 """What a client is asked to wait while the database is away."""
 _MAX_ERRORS = 100
 """As many fields are named; whoever has more of them wrong learns of the rest the next time."""
-_STATUS = {"unreadable": 400, "unknown_order": 404, "too_large": 413, "unknown_table": 503}
+_STATUS = {
+    "unreadable": 400,
+    "unknown_order": 404,
+    "unknown_webhook": 404,
+    "unknown_delivery": 404,
+    "webhook_disabled": 409,
+    "too_large": 413,
+    "unknown_table": 503,
+}
 """By the reason of a refused input; all others are 422."""
 
 

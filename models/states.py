@@ -98,6 +98,35 @@ class IncidentKind(StrEnum):
     CONTRADICTION = "contradiction"
 
 
+class WebhookType(StrEnum):
+    """What endpoints are told of: an order's events, by the names that customers know them by."""
+
+    CREATED = "order.created"
+    COMPLETED = "order.completed"
+    FAILED = "order.failed"
+    PING = "webhook.ping"
+    """A test; nobody subscribes to it."""
+
+
+SUBSCRIBABLE = (WebhookType.CREATED, WebhookType.COMPLETED, WebhookType.FAILED)
+"""What an endpoint can ask for."""
+
+
+class WebhookStatus(StrEnum):
+    """Whether an endpoint is sent anything."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+
+
+class DeliveryStatus(StrEnum):
+    """What became of a delivery so far."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
 DEAD_LETTER_REASONS = frozenset({
     # as this service's own errors name them
     "unreadable", "too_large", "invalid", "refused", "unknown_order", "different_content", "refused_by_database",

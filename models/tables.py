@@ -20,12 +20,22 @@ from sqlalchemy import (
     Numeric,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
-from models.states import TERMINAL, OrderStatus, Position, Timer
+from models.states import (
+    SUBSCRIBABLE,
+    TERMINAL,
+    DeliveryStatus,
+    OrderStatus,
+    Position,
+    Timer,
+    WebhookStatus,
+    WebhookType,
+)
 
 SQLModel.metadata = MetaData(
     naming_convention={
@@ -59,6 +69,14 @@ def _positions() -> str:
 
 
 _INSTANT = DateTime(timezone=True)
+_VACUUM_BY_COUNT = {
+    "postgresql_with": {
+        "autovacuum_vacuum_scale_factor": 0,
+        "autovacuum_vacuum_threshold": 2000,
+        "autovacuum_vacuum_insert_threshold": 10000,
+    }
+}
+"""For tables that are filled and emptied all the time: by count, not by share."""
 _NEWEST_FIRST = (text("created_at DESC"), text("order_id DESC"))
 """As `saga.listing` goes through sagas."""
 
@@ -160,14 +178,7 @@ class Outbox(SQLModel, table=True):
         Index("ix_outbox_last_error", "last_error", "routing_key", postgresql_where=text("last_error IS NOT NULL")),
         # what of an order waits to leave, also while everything does
         Index("ix_outbox_order_id", "order_id"),
-        # the table is filled and emptied all the time: vacuum by count, not by share
-        {
-            "postgresql_with": {
-                "autovacuum_vacuum_scale_factor": 0,
-                "autovacuum_vacuum_threshold": 2000,
-                "autovacuum_vacuum_insert_threshold": 10000,
-            }
-        },
+        _VACUUM_BY_COUNT,
     )
 
     id: UUID = Field(primary_key=True)
@@ -245,3 +256,123 @@ class Activity(SQLModel, table=True):
     compensated: int
     seconds: float
     slowest: float
+
+
+_SUBSCRIBABLE = ", ".join(repr(str(word)) for word in SUBSCRIBABLE)
+_BORN = (text("created_at DESC"), text("id DESC"))
+"""As `saga.webhooks` goes through endpoints and their deliveries: newest first."""
+
+
+class Webhook(SQLModel, table=True):
+    """An endpoint of a customer's system: where it is, what it is told of, and whether it takes that.
+
+    One that is deleted stays without its secrets until its deliveries are gone. No row refers to one of these by a
+    foreign key: the engine writes deliveries, and must wait for nobody who changes an endpoint.
+    """
+
+    __tablename__ = "webhooks"
+    __table_args__ = (
+        CheckConstraint(f"events <@ ARRAY[{_SUBSCRIBABLE}]::text[] AND cardinality(events) > 0", name="events"),
+        CheckConstraint(_one_of("status", WebhookStatus), name="status"),
+        CheckConstraint("(status = 'disabled') = (disabled_at IS NOT NULL)", name="disabled_at"),
+        CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled_reason"),
+        CheckConstraint("(previous_secret IS NULL) = (previous_secret_until IS NULL)", name="previous_secret"),
+        CheckConstraint("(deleted_at IS NULL) = (secret <> '')", name="secret"),
+        CheckConstraint("deleted_at IS NULL OR previous_secret IS NULL", name="deleted"),
+        CheckConstraint("failures >= 0 AND (failures = 0) = (failing_since IS NULL)", name="failing_since"),
+        # an owner's endpoints, newest first, and how many they are
+        Index("ix_webhooks_owner", "owner", *_BORN, postgresql_where=text("deleted_at IS NULL")),
+        # all endpoints, newest first; whether there is any
+        Index("ix_webhooks_created_at", *_BORN, postgresql_where=text("deleted_at IS NULL")),
+        # those that want to know of a user's orders, or of everybody's
+        Index("ix_webhooks_user_id", "user_id", postgresql_where=text("deleted_at IS NULL")),
+        # those that are sent nothing
+        Index(
+            "ix_webhooks_disabled_at",
+            "disabled_at",
+            postgresql_where=text("disabled_at IS NOT NULL AND deleted_at IS NULL"),
+        ),
+        # those that are to go for good
+        Index("ix_webhooks_deleted_at", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
+    )
+
+    id: UUID = Field(primary_key=True)
+    # who subscribed, as the access layer names him: `key:shop`, `user:<sub>`
+    owner: str = Field(sa_column=Column(Text, nullable=False))
+    url: str = Field(sa_column=Column(Text, nullable=False))
+    events: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    # whose orders; None: everybody's
+    user_id: UUID | None = None
+    description: str | None = Field(default=None, sa_column=Column(Text))
+    status: str = Field(max_length=10)
+    disabled_reason: str | None = Field(default=None, sa_column=Column(Text))
+    disabled_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+    # attempts that failed since the last one that succeeded, and when the first of them did
+    failures: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    failing_since: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+    secret: str = Field(sa_column=Column(Text, nullable=False))
+    # signs too, for a while after a rotation
+    previous_secret: str | None = Field(default=None, sa_column=Column(Text))
+    previous_secret_until: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+    created_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    deleted_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+
+
+class WebhookDelivery(SQLModel, table=True):
+    """One event for one endpoint: what is sent, and how often that was tried.
+
+    While a worker has it in hand, `next_attempt_at` is when its lease runs out.
+    """
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        CheckConstraint(_one_of("type", WebhookType), name="type"),
+        CheckConstraint("(type = 'webhook.ping') = (order_id IS NULL)", name="order_id"),
+        CheckConstraint(_one_of("status", DeliveryStatus), name="status"),
+        CheckConstraint("(status = 'pending') = (next_attempt_at IS NOT NULL)", name="next_attempt_at"),
+        CheckConstraint("(status = 'delivered') = (delivered_at IS NOT NULL)", name="delivered_at"),
+        CheckConstraint("lease IS NULL OR status = 'pending'", name="lease"),
+        CheckConstraint("attempts >= 0", name="attempts"),
+        CheckConstraint("jsonb_typeof(log) = 'array'", name="log"),
+        # each endpoint's due deliveries, the longest due first, and which endpoints have any
+        Index(
+            "ix_webhook_deliveries_due", "webhook_id", "next_attempt_at", postgresql_where=text("status = 'pending'")
+        ),
+        # the oldest that is undelivered
+        Index("ix_webhook_deliveries_undelivered", "created_at", postgresql_where=text("status = 'pending'")),
+        # an endpoint's deliveries, newest first; backwards, what is to be forgotten
+        Index("ix_webhook_deliveries_created_at", "webhook_id", *_BORN),
+        # an endpoint's failed deliveries, newest first; those since a time
+        Index("ix_webhook_deliveries_failed", "webhook_id", *_BORN, postgresql_where=text("status = 'failed'")),
+        # when an endpoint last took something
+        Index(
+            "ix_webhook_deliveries_delivered_at",
+            "webhook_id",
+            text("delivered_at DESC"),
+            postgresql_where=text("status = 'delivered'"),
+        ),
+        # exactly one per event and endpoint
+        UniqueConstraint("webhook_id", "event_id"),
+        _VACUUM_BY_COUNT,
+    )
+
+    id: UUID = Field(primary_key=True)
+    webhook_id: UUID
+    # the event's `eventId`, and the `webhook-id` of every attempt
+    event_id: UUID
+    order_id: UUID | None = None
+    type: str = Field(max_length=20)
+    # the exact bytes to send
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    traceparent: str | None = Field(default=None, max_length=55)
+    status: str = Field(max_length=10)
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    next_attempt_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+    # who has it in hand: a name for this one claim
+    lease: UUID | None = None
+    last_status_code: int | None = None
+    last_error: str | None = Field(default=None, sa_column=Column(Text))
+    created_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    delivered_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+    # the last attempts: `{at, statusCode, seconds, error, excerpt}`
+    log: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False, server_default=text("'[]'")))

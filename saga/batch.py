@@ -1,12 +1,13 @@
 """One transaction of the engine: what it has locked, what it decides of all that goes into it, and what it writes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.states import OrderEvent
 from saga import store, table
 from saga.arrivals import Accepted, Arrival, Due, OrderRequest
 from saga.decide import begin, decide
@@ -14,10 +15,12 @@ from saga.errors import DifferentContentError, OrderServiceError, UnknownOrderEr
 from saga.failpoints import reach
 from saga.moves import Move, Origin
 from saga.outbox import Envelope, OrderFacts, enclose
-from saga.store import Stored
+from saga.store import Moment, Stored
 from saga.traceparent import of_step
 from saga.tracing import TRACER
 from saga.values import Decision, Event, Outcome, Policy, Send, when_due
+from saga.webhooks.notices import Notice, notice
+from saga.webhooks.notices import write as write_notices
 
 Answer = Accepted | Decision | OrderServiceError | int
 """What an arrival gets: the accepted order, the decision, the reason why neither, or the number of deadlines fired."""
@@ -44,12 +47,14 @@ class Batch:
         self._policy = policy
         self._sagas: dict[UUID, Stored] = {}
         """By order id: as they stand after the events so far."""
-        self._now: datetime | None = None
+        self._moment: Moment | None = None
         self._born: set[UUID] = set()
         self._changed: set[UUID] = set()
         self._ended: set[UUID] = set()
         self._messages: list[_Message] = []
         self.moves: list[Move] = []
+        self.announced = 0
+        """Deliveries that were written for endpoints of webhooks."""
         self.answers: dict[Arrival, Answer] = {}
 
     async def decide(self, arrivals: Sequence[Arrival], passed_over: Iterable[UUID] = ()) -> None:
@@ -62,7 +67,7 @@ class Batch:
         requests = [(one, one.work) for one in arrivals if isinstance(one.work, OrderRequest)]
         events = [(one, one.work) for one in arrivals if isinstance(one.work, Event)]
         if events:
-            self._sagas, self._now = await store.lock_sagas(self._session, {event.order_id for _, event in events})
+            self._sagas, self._moment = await store.lock_sagas(self._session, {event.order_id for _, event in events})
             reach("engine.locked")
         if requests:
             await self._accept(requests)
@@ -83,9 +88,12 @@ class Batch:
         reach("engine.saved")
         if not self._messages:
             return []
-        assert self._now is not None, "what sends has been decided, and that takes a clock"
-        envelopes = [_enclosed(message, self._now) for message in self._messages]
+        assert self._moment is not None, "what sends has been decided, and that takes a clock"
+        now = self._moment.now
+        envelopes = [_enclosed(message, now) for message in self._messages]
         await store.enqueue(self._session, envelopes)
+        if self._moment.subscribed and (notices := list(_notices(self._messages, now))):
+            self.announced = await write_notices(self._session, notices)
         reach("engine.enqueued")
         return envelopes
 
@@ -94,11 +102,11 @@ class Batch:
 
     async def _fire(self, work: Due, passed_over: Iterable[UUID]) -> int:
         work.held = []
-        due, now = await store.lock_due(self._session, work.limit, table.TABLES, passed_over)
+        due, moment = await store.lock_due(self._session, work.limit, table.TABLES, passed_over)
         work.held = list(due)
         if due:
             reach("timer.locked")
-        self._now = now or self._now
+        self._moment = moment or self._moment
         # a saga that has something else in this batch has moved on: its timer is looked at again afterwards
         mine = {order_id: stored for order_id, stored in due.items() if order_id not in self._sagas}
         self._sagas |= mine
@@ -113,8 +121,8 @@ class Batch:
         plan = self._plan(requests, {order_id: stored.order for order_id, stored in known.items()})
         if not plan:
             return
-        taken, now = await store.claim_identities(self._session, {key: order.id for key, order in plan.items()})
-        self._now = now or self._now
+        taken, moment = await store.claim_identities(self._session, {key: order.id for key, order in plan.items()})
+        self._moment = moment or self._moment
         if taken:
             known |= await store.find_orders(self._session, set(taken.values()) - known.keys())
         for arrival, request in requests:
@@ -149,12 +157,13 @@ class Batch:
         return plan
 
     def _give_birth(self, request: OrderRequest, origin: Origin | None) -> Accepted:
-        assert self._now is not None, "whoever claims an identity reads the clock"
-        decision = begin(uuid4(), request.order_id, self._now, self._policy, table.VERSION)
+        assert self._moment is not None, "whoever claims an identity reads the clock"
+        now = self._moment.now
+        decision = begin(uuid4(), request.order_id, now, self._policy, table.VERSION)
         stored = Stored(decision.saga, request.facts, TRACER.new_root())
         self._born.add(request.order_id)
         self._moved(_CREATE, Outcome.APPLIED, None, stored, decision.sends, origin)
-        return Accepted(request.order_id, decision.saga.id, self._now, replayed=False)
+        return Accepted(request.order_id, decision.saga.id, now, replayed=False)
 
     def _apply(self, event: Event, origin: Origin | None) -> Decision | OrderServiceError:
         stored = self._sagas.get(event.order_id)
@@ -162,8 +171,8 @@ class Batch:
             return UnknownOrderError(event.order_id)
         if stored.saga.table_version not in table.TABLES:
             return UnknownTableError(event.order_id, stored.saga.table_version)
-        assert self._now is not None, "whoever locks a saga reads the clock"
-        decision = decide(stored.saga, event, self._now, self._policy)
+        assert self._moment is not None, "whoever locks a saga reads the clock"
+        decision = decide(stored.saga, event, self._moment.now, self._policy)
         after = stored if decision.saga is stored.saga else Stored(decision.saga, stored.order, stored.traceparent)
         if after is not stored:
             self._changed.add(event.order_id)
@@ -199,3 +208,11 @@ def _enclosed(message: _Message, now: datetime) -> Envelope:
     asks = message.send.kind == stored.saga.position.open_command
     traceparent = of_step(stored.traceparent, stored.saga) if asks else stored.traceparent
     return enclose(message.send, stored.saga, stored.order, traceparent, now)
+
+
+def _notices(messages: Iterable[_Message], now: datetime) -> Iterator[Notice]:
+    """What endpoints may want to know of these."""
+    for message in messages:
+        stored, kind = message.stored, message.send.kind
+        if isinstance(kind, OrderEvent):
+            yield notice(kind, stored.saga, stored.order, stored.traceparent, now)

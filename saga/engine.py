@@ -40,12 +40,20 @@ class Engine:
         sessions: the engine's own sessions; it uses one at a time.
         policy: how long sagas wait and how often they ask.
         hand_over: takes the committed messages to be published.
+        announced: is told that deliveries were committed that go to endpoints of webhooks.
     """
 
-    def __init__(self, sessions: Sessions, policy: Policy, hand_over: Callable[[list[Envelope]], None]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        policy: Policy,
+        hand_over: Callable[[list[Envelope]], None],
+        announced: Callable[[], None] = lambda: None,
+    ) -> None:
         self._sessions = sessions
         self._policy = policy
         self._hand_over = hand_over
+        self._announced = announced
         self._waiting: list[Arrival] = []
         self._arrived = asyncio.Event()
         self._passed_over: dict[UUID, float] = {}
@@ -187,6 +195,8 @@ class Engine:
         if envelopes:
             self._hand_over(envelopes)
             reach("engine.handed-over")
+        if batch.announced:
+            self._announced()
         telemetry.committed(batch.moves, len(batch.answers))
         for arrival, answer in batch.answers.items():
             if arrival.answer.done():

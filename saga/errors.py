@@ -66,6 +66,39 @@ class RefusedByDatabaseError(RefusedError):
     reason = "refused_by_database"
 
 
+class UnknownWebhookError(RefusedError):
+    """There is no such endpoint, or it is somebody else's."""
+
+    reason = "unknown_webhook"
+    quotes = False
+
+    def __init__(self, webhook_id: UUID) -> None:
+        super().__init__(f"there is no webhook {webhook_id}")
+        self.webhook_id = webhook_id
+
+
+class UnknownDeliveryError(RefusedError):
+    """The endpoint has no such delivery."""
+
+    reason = "unknown_delivery"
+    quotes = False
+
+    def __init__(self, delivery_id: UUID) -> None:
+        super().__init__(f"there is no delivery {delivery_id} of this webhook")
+        self.delivery_id = delivery_id
+
+
+class WebhookDisabledError(RefusedError):
+    """The endpoint is sent nothing. Enable it first."""
+
+    reason = "webhook_disabled"
+    quotes = False
+
+    def __init__(self, webhook_id: UUID) -> None:
+        super().__init__(f"webhook {webhook_id} is disabled; enable it first")
+        self.webhook_id = webhook_id
+
+
 class DatabaseAwayError(OrderServiceError):
     """The database cannot be reached at the moment; nothing was lost. Try again."""
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     delete,
+    exists,
     func,
     literal,
     or_,
@@ -30,12 +31,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.messages import money_text
 from models.states import OrderStatus, Position, Timer
-from models.tables import Order, OrderSaga, Outbox, RequestIdentity, table_of
+from models.tables import Order, OrderSaga, Outbox, RequestIdentity, Webhook, table_of
 from saga.outbox import Envelope, OrderFacts
 from saga.values import Saga
 
 _ORDERS, _SAGAS = table_of(Order), table_of(OrderSaga)
-_IDENTITIES, _OUTBOX = table_of(RequestIdentity), table_of(Outbox)
+_IDENTITIES, _OUTBOX, _WEBHOOKS = table_of(RequestIdentity), table_of(Outbox), table_of(Webhook)
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid()))
 _KEYS = bindparam("keys", type_=ARRAY(Text()))
@@ -51,33 +52,46 @@ class Stored:
     traceparent: str
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a transaction reads of the world with what it locks: nothing more need be asked for it."""
+
+    now: datetime
+    """The database's time."""
+    subscribed: bool = False
+    """Whether anybody has an endpoint for webhooks."""
+
+
 # --------------------------------------------------------------------------------------------------- the saga's life
 
+_NOW = func.clock_timestamp().label("now")
+# once per statement, however many rows it gives
+_SUBSCRIBED = exists(select(_WEBHOOKS.c.id).where(_WEBHOOKS.c.deleted_at.is_(None))).label("subscribed")
 _STORED = select(_SAGAS, _ORDERS.c.user_id, _ORDERS.c["items"], _ORDERS.c.total_amount).join(
     _ORDERS, _ORDERS.c.id == _SAGAS.c.order_id
 )
 _LOCK = (
-    _STORED.add_columns(func.clock_timestamp().label("now"))
+    _STORED.add_columns(_NOW, _SUBSCRIBED)
     .where(_SAGAS.c.order_id == any_(_IDS))
     .order_by(_SAGAS.c.id)
     .with_for_update(of=_SAGAS)
 )
 
 
-async def lock_sagas(session: AsyncSession, order_ids: Iterable[UUID]) -> tuple[dict[UUID, Stored], datetime | None]:
+async def lock_sagas(session: AsyncSession, order_ids: Iterable[UUID]) -> tuple[dict[UUID, Stored], Moment | None]:
     """Lock the sagas of these orders until the transaction ends, and read the clock.
 
     Always in the same order, so that two transactions cannot wait for each other.
 
     Returns:
-        what is stored, by order id, and the database's time; None where there is none of them.
+        what is stored, by order id, and the moment; None where there is none of them.
     """
     rows = (await session.execute(_LOCK, {"ids": list(order_ids)})).all()
-    return {row.order_id: _stored(row) for row in rows}, max((row.now for row in rows), default=None)
+    return {row.order_id: _stored(row) for row in rows}, _moment(rows)
 
 
 _LOCK_DUE = (
-    _STORED.add_columns(func.clock_timestamp().label("now"))
+    _STORED.add_columns(_NOW, _SUBSCRIBED)
     .where(
         _SAGAS.c.due_at <= func.clock_timestamp(),
         _SAGAS.c.table_version == any_(_VERSIONS),
@@ -91,7 +105,7 @@ _LOCK_DUE = (
 
 async def lock_due(
     session: AsyncSession, limit: int, versions: Iterable[int], passed_over: Iterable[UUID] = ()
-) -> tuple[dict[UUID, Stored], datetime | None]:
+) -> tuple[dict[UUID, Stored], Moment | None]:
     """Lock sagas whose deadline has come, the longest overdue first, passing over those that somebody else has locked.
 
     Args:
@@ -101,11 +115,11 @@ async def lock_due(
         passed_over: the orders whose sagas are left alone.
 
     Returns:
-        what is stored, by order id, and the database's time; None where nothing is due.
+        what is stored, by order id, and the moment; None where nothing is due.
     """
     values = {"limit": limit, "versions": list(versions), "ids": list(passed_over)}
     rows = (await session.execute(_LOCK_DUE, values)).all()
-    return {row.order_id: _stored(row) for row in rows}, max((row.now for row in rows), default=None)
+    return {row.order_id: _stored(row) for row in rows}, _moment(rows)
 
 
 _UNTIL_NEXT = select(func.min(_SAGAS.c.due_at) - func.clock_timestamp()).where(
@@ -149,12 +163,12 @@ _CLAIM_IDENTITIES = (
         select(func.unnest(_KEYS), func.unnest(_IDS), func.clock_timestamp()),
     )
     .on_conflict_do_nothing()
-    .returning(_IDENTITIES.c.key, _IDENTITIES.c.created_at)
+    .returning(_IDENTITIES.c.key, _IDENTITIES.c.created_at.label("now"), _SUBSCRIBED)
 )
 _FIND_ORDERS = _STORED.where(_SAGAS.c.order_id == any_(_IDS))
 
 
-async def claim_identities(session: AsyncSession, keys: dict[str, UUID]) -> tuple[dict[str, UUID], datetime | None]:
+async def claim_identities(session: AsyncSession, keys: dict[str, UUID]) -> tuple[dict[str, UUID], Moment | None]:
     """Take request identities for orders to be, and read the clock.
 
     A transaction that is taking one of them at this moment is waited for.
@@ -165,7 +179,7 @@ async def claim_identities(session: AsyncSession, keys: dict[str, UUID]) -> tupl
 
     Returns:
         the identities that were taken before, with the order that they gave (the others are ours now), and the
-        database's time; None where none is ours.
+        moment; None where none is ours.
     """
     claims = sorted(keys.items())
     ours = (
@@ -173,12 +187,12 @@ async def claim_identities(session: AsyncSession, keys: dict[str, UUID]) -> tupl
             _CLAIM_IDENTITIES, {"keys": [key for key, _ in claims], "ids": [order_id for _, order_id in claims]}
         )
     ).all()
-    now = max((row.created_at for row in ours), default=None)
+    moment = _moment(ours)
     if len(ours) == len(keys):
-        return {}, now
+        return {}, moment
     taken = keys.keys() - {row.key for row in ours}
     rows = await session.execute(_FIND_IDENTITIES, {"keys": list(taken)})
-    return {row.key: row.order_id for row in rows}, now
+    return {row.key: row.order_id for row in rows}, moment
 
 
 async def find_orders(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[UUID, Stored]:
@@ -389,6 +403,11 @@ async def updated_at(
 
 
 # ------------------------------------------------------------------------------------------------- rows and values
+
+
+def _moment(rows: Sequence[Row[Any]]) -> Moment | None:
+    """The latest of them."""
+    return Moment(max(row.now for row in rows), rows[0].subscribed) if rows else None
 
 
 def _stored(row: Row[Any]) -> Stored:

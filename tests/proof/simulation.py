@@ -40,7 +40,7 @@ from saga.database import Sessions
 from saga.engine import Engine
 from saga.outbox import DEAD_LETTER_EXCHANGE, Envelope
 from saga.relay import Relay
-from saga.store import Stored
+from saga.store import Moment, Stored
 from saga.timers import Timers
 from saga.values import Decision, Event, Policy, Saga, message_id, when_due
 from saga.verify import differences
@@ -118,13 +118,13 @@ class Database:
             if fault < 0.04:
                 raise ConnectionError("lost after the commit")
 
-    async def lock_sagas(self, _: "Session", ids: Iterable[UUID]) -> tuple[dict[UUID, Stored], datetime | None]:
+    async def lock_sagas(self, _: "Session", ids: Iterable[UUID]) -> tuple[dict[UUID, Stored], Moment | None]:
         found = {id_: self.sagas[id_] for id_ in ids if id_ in self.sagas}
-        return found, now() if found else None
+        return found, Moment(now()) if found else None
 
-    async def lock_due(self, _: "Session", limit: int, *_more: object) -> tuple[dict[UUID, Stored], datetime | None]:
+    async def lock_due(self, _: "Session", limit: int, *_more: object) -> tuple[dict[UUID, Stored], Moment | None]:
         due = [id_ for id_, one in self.sagas.items() if one.saga.due_at and one.saga.due_at <= now()]
-        return {id_: self.sagas[id_] for id_ in due[:limit]}, now() if due else None
+        return {id_: self.sagas[id_] for id_ in due[:limit]}, Moment(now()) if due else None
 
     async def ask_parked_again(self, _: "Session", within: timedelta) -> int:
         return 0
@@ -138,11 +138,11 @@ class Database:
 
     async def claim_identities(
         self, session: "Session", keys: dict[str, UUID]
-    ) -> tuple[dict[str, UUID], datetime | None]:
+    ) -> tuple[dict[str, UUID], Moment | None]:
         taken = {key: self.identities[key] for key in keys if key in self.identities}
         ours = {key: order_id for key, order_id in keys.items() if key not in taken}
         session.changes.append(lambda: self.identities.update(ours))
-        return taken, now() if ours else None
+        return taken, Moment(now()) if ours else None
 
     async def insert_sagas(self, session: "Session", births: Sequence[Stored]) -> None:
         session.changes.append(lambda: self.sagas.update({born.order.id: born for born in births}))

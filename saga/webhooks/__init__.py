@@ -1,0 +1,1 @@
+"""Webhooks: what becomes of orders, told to customers' systems as Standard Webhooks has it."""

@@ -1,0 +1,169 @@
+"""All SQL of the deliveries that people look at. Every function takes the caller's session; none begins or commits.
+
+Whoever names an endpoint has found it before (`saga.webhooks.endpoints`), and so may deal with what is sent to it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    DateTime,
+    Double,
+    Row,
+    Uuid,
+    bindparam,
+    exists,
+    func,
+    literal,
+    null,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.states import DeliveryStatus, WebhookStatus, WebhookType
+from models.tables import Webhook, WebhookDelivery, table_of
+from saga.errors import UnknownDeliveryError, WebhookDisabledError
+from saga.webhooks.disabling import PIECE
+
+_WEBHOOKS, _DELIVERIES = table_of(Webhook), table_of(WebhookDelivery)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event for one endpoint. Where many are listed, body and log stay where they are."""
+
+    id: UUID
+    webhook_id: UUID
+    event_id: UUID
+    """The `webhook-id` of every attempt."""
+    order_id: UUID | None
+    type: str
+    status: str
+    attempts: int
+    """Since it was written, or since somebody had it delivered again."""
+    last_status_code: int | None
+    last_error: str | None
+    last_seconds: float | None
+    """How long the last attempt took."""
+    next_attempt_at: datetime | None
+    """While it is being tried: when that is given up for lost."""
+    created_at: datetime
+    delivered_at: datetime | None
+    body: bytes | None = None
+    log: list[dict[str, Any]] | None = None
+    """The last attempts, the latest last: `{at, statusCode, seconds, error, excerpt}`."""
+
+
+_LAST_SECONDS = _DELIVERIES.c.log[-1]["seconds"].astext.cast(Double()).label("last_seconds")
+_WHOLE: list[ColumnElement[Any]] = [
+    _LAST_SECONDS if name == "last_seconds" else _DELIVERIES.c[name] for name in Delivery.__slots__
+]
+_BRIEF = _WHOLE[:-2]
+
+
+async def list_deliveries(
+    session: AsyncSession,
+    webhook_id: UUID,
+    limit: int,
+    after: tuple[datetime, UUID] | None = None,
+    status: DeliveryStatus | None = None,
+) -> list[Delivery]:
+    """An endpoint's deliveries, newest first, behind the one that `after` names."""
+    query = select(*_BRIEF).where(_DELIVERIES.c.webhook_id == webhook_id)
+    if status:
+        # written out: partial indexes are found by it
+        query = query.where(_DELIVERIES.c.status == status.value)
+    if after:
+        born = tuple_(_DELIVERIES.c.created_at, _DELIVERIES.c.id)
+        query = query.where(born < tuple_(literal(after[0]), literal(after[1])))
+    newest = query.order_by(_DELIVERIES.c.created_at.desc(), _DELIVERIES.c.id.desc()).limit(limit)
+    return [_delivery(row) for row in await session.execute(newest)]
+
+
+async def find_delivery(session: AsyncSession, webhook_id: UUID, delivery_id: UUID) -> Delivery:
+    """One delivery with all that it has.
+
+    Raises:
+        UnknownDeliveryError: the endpoint has none of that id.
+    """
+    query = select(*_WHOLE).where(_DELIVERIES.c.id == delivery_id, _DELIVERIES.c.webhook_id == webhook_id)
+    row = (await session.execute(query)).one_or_none()
+    if row is None:
+        raise UnknownDeliveryError(delivery_id)
+    return _delivery(row)
+
+
+_TAKES = exists().where(
+    _WEBHOOKS.c.id == _DELIVERIES.c.webhook_id,
+    _WEBHOOKS.c.status == WebhookStatus.ENABLED.value,
+    _WEBHOOKS.c.deleted_at.is_(None),
+)
+_AFRESH = (
+    update(_DELIVERIES)
+    .where(_TAKES)
+    .values(
+        status=DeliveryStatus.PENDING,
+        attempts=0,
+        next_attempt_at=func.clock_timestamp(),
+        lease=null(),
+        delivered_at=null(),
+    )
+)
+_REDELIVER = _AFRESH.where(
+    _DELIVERIES.c.id == bindparam("delivery_id"), _DELIVERIES.c.webhook_id == bindparam("of")
+)  # fmt: skip
+
+
+async def redeliver(session: AsyncSession, webhook_id: UUID, delivery_id: UUID) -> Delivery:
+    """Deliver it again, whatever became of it, from the first attempt on, with the same `webhook-id`.
+
+    Raises:
+        UnknownDeliveryError: the endpoint has none of that id.
+        WebhookDisabledError: the endpoint is disabled.
+    """
+    done = await session.execute(_REDELIVER, {"delivery_id": delivery_id, "of": webhook_id})
+    delivery = await find_delivery(session, webhook_id, delivery_id)
+    if not cast("CursorResult[Any]", done).rowcount:
+        raise WebhookDisabledError(webhook_id)
+    return delivery
+
+
+_FAILED_SINCE = (
+    select(_DELIVERIES.c.id)
+    .where(
+        _DELIVERIES.c.webhook_id == bindparam("of", type_=Uuid()),
+        _DELIVERIES.c.status == DeliveryStatus.FAILED.value,
+        _DELIVERIES.c.created_at >= bindparam("since", type_=DateTime(timezone=True)),
+        _DELIVERIES.c.type != WebhookType.PING.value,
+    )
+    .limit(PIECE)
+    .with_for_update(skip_locked=True)
+)
+_REDELIVER_FAILED = _AFRESH.where(_DELIVERIES.c.id.in_(_FAILED_SINCE.scalar_subquery()))
+
+
+async def redeliver_failed(session: AsyncSession, webhook_id: UUID, since: datetime) -> int:
+    """Deliver again all that was written since then and has failed, pings aside; returns how many.
+
+    Args:
+        session: in which every statement is a transaction of its own: it may be many, and they go in pieces.
+        webhook_id: the endpoint; where it is disabled nothing is done.
+        since: what was written before stays as it is.
+    """
+    count = 0
+    while True:
+        done = await session.execute(_REDELIVER_FAILED, {"of": webhook_id, "since": since})
+        found = cast("CursorResult[Any]", done).rowcount
+        count += found
+        if found < PIECE:
+            return count
+
+
+def _delivery(row: Row[*tuple[Any, ...]]) -> Delivery:
+    return Delivery(*row)
