@@ -29,6 +29,7 @@ from yarl import URL
 
 from saga.errors import ConfigurationError
 from saga.values import Policy
+from saga.webhooks.addresses import Allowed, allowances
 
 _HEARTBEAT = 5
 """Seconds. RabbitMQ takes back what a consumer holds that has been silent for two to three times as long: until then
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     otel_traces_sampler_arg: str | None = None
     otel_sdk_disabled: bool = False
     trace_url: str | None = None
+    webhook_allow: str | None = None
     test_failpoint: str | None = None
     """For the fault tests: see `saga.failpoints`."""
 
@@ -115,6 +117,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "must be name=http://127.0.0.1:port for each, blank-separated, on this machine's own address"
             )
+        return value
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _hosts_and_ports(cls, value: str | None) -> str | None:
+        allowances(value or "")
         return value
 
     @field_validator("otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint")
@@ -202,6 +210,11 @@ class Settings(BaseSettings):
     def stand_in_addresses(self) -> dict[str, str]:
         """The addresses by name; none where this is no local system."""
         return dict(one.split("=", 1) for one in (self.stand_ins or "").split())
+
+    @property
+    def allowed_receivers(self) -> Allowed:
+        """Where webhooks may go besides https and public addresses."""
+        return allowances(self.webhook_allow or "")
 
     @property
     def tracing(self) -> bool:

@@ -114,6 +114,8 @@ def test_the_share_of_sagas_that_is_traced_is_said_as_everywhere(
         ("OTEL_BSP_SCHEDULE_DELAY", "0"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
+        ("WEBHOOK_ALLOW", "localhost"),
+        ("WEBHOOK_ALLOW", "localhost:8000 secret@b:1"),
     ],
 )
 def test_a_wrong_value_is_named_in_one_line_and_not_repeated(
@@ -183,3 +185,9 @@ def test_a_secret_of_opentelemetry_may_be_in_a_file(elsewhere: Path, monkeypatch
     os.environ["OTEL_EXPORTER_OTLP_HEADERS_FILE"] = str(elsewhere / "headers")
     load()
     assert os.environ["OTEL_EXPORTER_OTLP_HEADERS"] == "authorization=Bearer%20x"
+
+
+def test_exceptions_for_webhooks_are_hosts_and_ports() -> None:
+    given = {"webhook_allow": "localhost:8000  [::1]:8001"}
+    assert Settings.model_validate(given).allowed_receivers == {("localhost", 8000), ("::1", 8001)}
+    assert Settings().allowed_receivers == set()
