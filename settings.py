@@ -28,6 +28,7 @@ from sqlalchemy.exc import ArgumentError
 from yarl import URL
 
 from saga.errors import ConfigurationError
+from saga.senders import Senders, user_in
 from saga.values import Policy
 
 _HEARTBEAT = 5
@@ -35,6 +36,7 @@ _HEARTBEAT = 5
 those orders stand still. The client library's own minute is long for who waits."""
 
 _STAND_IN = re.compile(r"[a-z]+=http://(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
+_TRUSTED = re.compile(r"domain\.[A-Za-z.]*=(?!\S*,domain\.)\S+")
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -60,6 +62,7 @@ class Settings(BaseSettings):
     saga_retry_delay_seconds: Seconds = Field(default=5, gt=0, le=3_600)
     saga_reask_seconds: Seconds = Field(default=300, ge=0, le=31_536_000)
     auto_migrate: bool = True
+    trusted_senders: str | None = None
     stand_ins: str | None = None
     """Where the stand-in participants of a local system are told how to behave, for the dashboard's page `/try`."""
     otel_exporter_otlp_endpoint: str | None = None
@@ -105,6 +108,18 @@ class Settings(BaseSettings):
         if not right:
             raise ValueError(
                 "must begin with amqp:// or amqps://, and name a host: amqp://user:password@host:5672/vhost"
+            )
+        return value
+
+    @field_validator("trusted_senders")
+    @classmethod
+    def _prefixes(cls, value: str | None) -> str | None:
+        pairs = (value or "").split()
+        prefixes = {one.partition("=")[0] for one in pairs}
+        if not all(_TRUSTED.fullmatch(one) for one in pairs) or len(prefixes) < len(pairs):
+            raise ValueError(
+                "must be prefix=brokeruser for each, blank-separated, no prefix twice:"
+                " domain.inventory.=inventory domain.billing.=billing"
             )
         return value
 
@@ -197,6 +212,12 @@ class Settings(BaseSettings):
             )
         if self.amqp_url is None:
             raise ConfigurationError("RABBITMQ_URL is not set: give it amqp://user:password@host:5672/vhost")
+
+    @property
+    def senders(self) -> Senders:
+        """Whose messages count."""
+        expected = dict(one.split("=", 1) for one in (self.trusted_senders or "").split())
+        return Senders(user_in(self.amqp_dsn), expected)
 
     @property
     def stand_in_addresses(self) -> dict[str, str]:
