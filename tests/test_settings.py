@@ -15,7 +15,8 @@ from settings import Settings, load
     [
         ("postgresql://u:p@h/x", "postgresql+asyncpg://u:p@h/x"),
         ("postgresql+asyncpg://u:p%40ss@h:5433/x", "postgresql+asyncpg://u:p%40ss@h:5433/x"),
-        ("postgresql://u:p@h/x?sslmode=require", "postgresql+asyncpg://u:p@h/x?ssl=require"),
+        ("postgresql://u:p@h/x?ssl=require", "postgresql+asyncpg://u:p@h/x?sslmode=require"),
+        ("postgresql://u:p@h/x?sslmode=require", "postgresql+asyncpg://u:p@h/x?sslmode=require"),
     ],
 )
 def test_the_database_is_reached_by_the_asynchronous_driver(given: str, used: str) -> None:
