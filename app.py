@@ -104,9 +104,9 @@ def compose(settings: Settings) -> Service:
         logger=None,
         middlewares=[settlement(bus), counting(framework)],
     )
-    order_requests(consumers, engine)
-    participant_replies(consumers, engine)
-    dead_letters(consumers, sessions(database))
+    order_requests(consumers, engine, settings.senders)
+    participant_replies(consumers, engine, settings.senders)
+    dead_letters(consumers, sessions(database), bus.user)
     declare_publishers(consumers)
 
     async def advance() -> None:
@@ -141,7 +141,7 @@ def compose(settings: Settings) -> Service:
         followers.close()
         service.http.end()
 
-    letters = Letters(sessions(reading), bus, settings.policy)
+    letters = Letters(sessions(reading), bus, settings.policy, settings.senders)
     contract = Contract()
     # `--log-level` sets this logger: the root is everybody's
     service = Service(consumers, specification=contract, lifespan=lifespan, logger=logging.root)

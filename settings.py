@@ -5,6 +5,7 @@ A wrong value stops the start with one line that names the variable.
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -28,6 +29,8 @@ from sqlalchemy.exc import ArgumentError
 from yarl import URL
 
 from saga.errors import ConfigurationError
+from saga.senders import Senders, user_in
+from saga.tls import require_certificates, require_file
 from saga.values import Policy
 from saga.webhooks.addresses import Allowed, allowances
 
@@ -36,6 +39,10 @@ _HEARTBEAT = 5
 those orders stand still. The client library's own minute is long for who waits."""
 
 _STAND_IN = re.compile(r"[a-z]+=http://(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
+_TRUSTED = re.compile(r"domain\.[A-Za-z.]*=(?!\S*,domain\.)\S+")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_ROOT_CERTIFICATE = Path("~/.postgresql/root.crt")
+"""Where libpq, and so our driver, looks for a CA of which nothing is said."""
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -61,6 +68,7 @@ class Settings(BaseSettings):
     saga_retry_delay_seconds: Seconds = Field(default=5, gt=0, le=3_600)
     saga_reask_seconds: Seconds = Field(default=300, ge=0, le=31_536_000)
     auto_migrate: bool = True
+    trusted_senders: str | None = None
     stand_ins: str | None = None
     """Where the stand-in participants of a local system are told how to behave, for the dashboard's page `/try`."""
     otel_exporter_otlp_endpoint: str | None = None
@@ -90,7 +98,8 @@ class Settings(BaseSettings):
         if not (url.host or url.query.get("host")) or not url.database:
             raise ValueError("must name a host and a database: postgresql+asyncpg://user:password@host/database")
         # the name that libpq and everybody else has for it
-        query = {"ssl" if name == "sslmode" else name: option for name, option in url.query.items()}
+        query = {"sslmode" if name == "ssl" else name: option for name, option in url.query.items()}
+        _check_postgres_tls(query)
         url = url.set(drivername="postgresql+asyncpg", query=query)
         return SecretStr(url.render_as_string(hide_password=False))
 
@@ -107,6 +116,23 @@ class Settings(BaseSettings):
         if not right:
             raise ValueError(
                 "must begin with amqp:// or amqps://, and name a host: amqp://user:password@host:5672/vhost"
+            )
+        if url.scheme == "amqps" and "cafile" in url.query:
+            require_certificates("cafile", url.query["cafile"])
+        for name in ("certfile", "keyfile"):
+            if name in url.query:
+                require_file(name, url.query[name])
+        return value
+
+    @field_validator("trusted_senders")
+    @classmethod
+    def _prefixes(cls, value: str | None) -> str | None:
+        pairs = (value or "").split()
+        prefixes = {one.partition("=")[0] for one in pairs}
+        if not all(_TRUSTED.fullmatch(one) for one in pairs) or len(prefixes) < len(pairs):
+            raise ValueError(
+                "must be prefix=brokeruser for each, blank-separated, no prefix twice:"
+                " domain.inventory.=inventory domain.billing.=billing"
             )
         return value
 
@@ -207,6 +233,12 @@ class Settings(BaseSettings):
             raise ConfigurationError("RABBITMQ_URL is not set: give it amqp://user:password@host:5672/vhost")
 
     @property
+    def senders(self) -> Senders:
+        """Whose messages count."""
+        expected = dict(one.split("=", 1) for one in (self.trusted_senders or "").split())
+        return Senders(user_in(self.amqp_dsn), expected)
+
+    @property
     def stand_in_addresses(self) -> dict[str, str]:
         """The addresses by name; none where this is no local system."""
         return dict(one.split("=", 1) for one in (self.stand_ins or "").split())
@@ -265,6 +297,25 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over `*_FILE`, and that over `.env`."""
         return init_settings, env_settings, _FilesNamedByTheEnvironment(settings_cls), dotenv_settings
+
+
+def _check_postgres_tls(query: Mapping[str, str | tuple[str, ...]]) -> None:
+    """See that what is said about TLS can be meant: the driver looks at it with each connection, and too late.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    tls = {name: option for name, option in query.items() if isinstance(option, str)}
+    mode = tls.get("sslmode", "prefer")
+    if mode not in _SSL_MODES:
+        raise ValueError(f"sslmode must be one of {', '.join(_SSL_MODES)}")
+    if "sslrootcert" in tls:
+        require_certificates("sslrootcert", tls["sslrootcert"])
+    elif mode.startswith("verify") and not ("PGSSLROOTCERT" in os.environ or _ROOT_CERTIFICATE.expanduser().exists()):
+        raise ValueError(f"sslmode={mode} needs sslrootcert=, a file with the certificate of the CA that is trusted")
+    for name in ("sslcert", "sslkey", "sslcrl"):
+        if name in tls:
+            require_file(name, tls[name])
 
 
 class _ReadByOpenTelemetry(BaseSettings):

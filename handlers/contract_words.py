@@ -30,16 +30,21 @@ ReleaseInventory and RefundPayment with success even if there is nothing to undo
 afterwards: a compensation may overtake, or come without, what it compensates. Say `retryable: true` in a failure that
 may pass: it is answered by a retry, not by compensation.
 
+**Who sends.** Publish with the AMQP property `user_id` set to your own broker user. RabbitMQ refuses any other, so it
+alone tells who answers. The service may be told whose answers count (`TRUSTED_SENDERS`); then an answer of anybody
+else, or without `user_id`, is a dead letter. What the service publishes has its own broker user as `user_id`.
+
 **Silence concludes nothing.** A command without a reply is sent again after a growing delay, then slowly and without
 end, while a person is alerted. ProcessPayment that is not answered is never followed by a release.
 
 **Request and reply** in the sense of AMQP is not offered: a `reply_to` is ignored.
 
-**Dead letters.** What cannot be handled (not JSON, not this schema, too large, an order that does not exist) goes to
-the exchange `{DEAD_LETTER_EXCHANGE}` at once, once, and waits in `{DEAD_LETTER_QUEUE}`: the message as it was, with the
-headers `x-dead-letter-reason` (one word), `x-dead-letter-error` (what is wrong), `x-dead-letter-routing-key` and
-`x-dead-letter-exchange` (where it had been sent). A command that stays unanswered after its last retry is copied there
-too. A message that was handed out {DELIVERY_LIMIT} times in vain is put there by RabbitMQ, with its `x-death` header.
+**Dead letters.** What cannot be handled (not JSON, not this schema, too large, an order that does not exist, a sender
+who is not trusted) goes to the exchange `{DEAD_LETTER_EXCHANGE}` at once, once, and waits in `{DEAD_LETTER_QUEUE}`: the
+message as it was, with the headers `x-dead-letter-reason` (one word), `x-dead-letter-error` (what is wrong),
+`x-dead-letter-routing-key` and `x-dead-letter-exchange` (where it had been sent), `x-dead-letter-user-id` (by whom).
+A command that stays unanswered after its last retry is copied there too. A message that was handed out {DELIVERY_LIMIT}
+times in vain is put there by RabbitMQ, with its `x-death` header.
 """
 
 OUTGOING_HEADERS: dict[str, Any] = {

@@ -28,6 +28,7 @@ from saga.errors import DatabaseFault, classify
 from saga.failpoints import reach
 from saga.logs import get_logger
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
+from saga.senders import sender_of
 
 if TYPE_CHECKING:
     from faststream.rabbit.schemas.queue import QuorumQueueArgs
@@ -47,20 +48,24 @@ _BROKERS_REASONS = frozenset({"rejected", "expired", "maxlen", "delivery_limit"}
 
 
 def dead_letters(
-    broker: RabbitBroker, sessions: Sessions, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    broker: RabbitBroker,
+    sessions: Sessions,
+    own: str | None,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Subscribe to the dead letters.
 
     Args:
         broker: with the Settlement middleware: it acks what returns, and gives back what raises.
         sessions: each of which is one transaction; one is used at a time.
+        own: the broker user of this service.
         pause: waits that many seconds.
     """
     one_at_a_time = asyncio.Lock()
 
     async def handler(message: IncomingMessage) -> None:
         reach("letter.taken")
-        arrival = arrival_of(message)
+        arrival = arrival_of(message, own)
         async with one_at_a_time:
             count = await _keep(sessions, arrival, pause)
         reach("letter.stored")
@@ -120,8 +125,10 @@ async def _keep(sessions: Sessions, arrival: Arrival, pause: Callable[[float], A
                     raise
 
 
-def arrival_of(message: IncomingMessage) -> Arrival:
+def arrival_of(message: IncomingMessage, own: str | None) -> Arrival:
     """What a message says about itself, whatever it is; it never fails.
+
+    Its `user_id` is that of whoever sent it at first.
 
     The dead-letter exchange keeps routing keys. A message that this service could not handle tells why in headers of
     its own; one that RabbitMQ gave up has an `x-death`; a command that was parked has neither.
@@ -131,6 +138,7 @@ def arrival_of(message: IncomingMessage) -> Arrival:
     given = headers.get("x-dead-letter-message-id")
     message_id = given if isinstance(given, str) else message.message_id
     routing_key = message.routing_key or ""
+    sender = sender_of(message, own)
     if "x-dead-letter-reason" in headers:
         reason, error = headers["x-dead-letter-reason"], headers.get("x-dead-letter-error", "")
         exchange = headers.get("x-dead-letter-exchange", EXCHANGE)
@@ -144,22 +152,25 @@ def arrival_of(message: IncomingMessage) -> Arrival:
     else:
         reason, error, exchange = "unknown", "it says nothing about how it came here", EXCHANGE
     return Arrival(
-        identity=identity_of(routing_key, message_id, message.body),
+        identity=identity_of(routing_key, message_id, message.body, sender if sender != own else None),
         reason=storable(str(reason), _LONGEST_WORD),
         error=storable(str(error), _LONGEST_ERROR),
         routing_key=storable(routing_key, _LONGEST_NAME),
         exchange=storable(str(exchange), _LONGEST_NAME),
         headers=table_as_json(headers),
         properties={
-            name: as_json(value) for name, value in _properties(message, message_id).items() if value is not None
+            name: as_json(value)
+            for name, value in _properties(message, message_id, sender).items()
+            if value is not None
         },
         body=message.body,
         order_id=_order_id(message.body),
     )
 
 
-def _properties(message: IncomingMessage, message_id: str | None) -> dict[str, Any]:
-    return {name: getattr(message, name, None) for name in _PROPERTIES} | {"message_id": message_id or None}
+def _properties(message: IncomingMessage, message_id: str | None, sender: str | None) -> dict[str, Any]:
+    known = {name: getattr(message, name, None) for name in _PROPERTIES}
+    return known | {"message_id": message_id or None, "user_id": sender}
 
 
 def _latest_death(headers: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -12,6 +12,7 @@ from saga.bus import Bus
 from saga.database import Sessions
 from saga.dead_letters import Letter, LetterState, find, list_letters
 from saga.redrive import Redrive, RedriveOutcome, Redrives, Safety, discard
+from saga.senders import EVERYBODY, Senders
 from saga.values import Policy
 
 
@@ -24,11 +25,12 @@ class Letters:
         sessions: each of which is one transaction.
         bus: publishes what is redriven.
         policy: how long sagas wait, for telling what they wait for.
+        senders: whose messages count.
     """
 
-    def __init__(self, sessions: Sessions, bus: Bus, policy: Policy) -> None:
+    def __init__(self, sessions: Sessions, bus: Bus, policy: Policy, senders: Senders = EVERYBODY) -> None:
         self._sessions = sessions
-        self._redrives = Redrives(sessions, bus, policy, event_in)
+        self._redrives = Redrives(sessions, bus, policy, event_in, senders)
 
     async def list(self, wanted: LetterQuery) -> tuple[list[tuple[Letter, Safety]], str | None]:
         """Such letters, the newest arrival first, with what is known about each, and where the next page begins."""

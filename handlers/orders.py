@@ -9,11 +9,12 @@ from models.messages import CancelOrder, CreateOrder, total_of
 from saga.arrivals import OrderRequest
 from saga.cells import Signal
 from saga.engine import Engine
+from saga.senders import EVERYBODY, Senders
 from saga.values import Event
 
 
-def order_requests(broker: RabbitBroker, engine: Engine) -> None:
-    """Subscribe to what clients ask for."""
+def order_requests(broker: RabbitBroker, engine: Engine, senders: Senders = EVERYBODY) -> None:
+    """Subscribe to what clients ask for, where these senders may ask."""
 
     async def create_order(request: CreateOrder) -> None:
         await engine.create(
@@ -31,8 +32,8 @@ def order_requests(broker: RabbitBroker, engine: Engine) -> None:
     async def cancel_order(request: CancelOrder) -> None:
         await engine.advance(cancellation(request))
 
-    subscribe(broker, "domain.order.CreateOrder", CreateOrder, create_order)
-    subscribe(broker, "domain.order.CancelOrder", CancelOrder, cancel_order)
+    subscribe(broker, "domain.order.CreateOrder", CreateOrder, create_order, senders)
+    subscribe(broker, "domain.order.CancelOrder", CancelOrder, cancel_order, senders)
 
 
 def cancellation(request: CancelOrder) -> Event:

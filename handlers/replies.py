@@ -6,17 +6,18 @@ from handlers.subscribing import subscribe
 from models.messages import REPLIES, Failure, Reply
 from saga.cells import Signal
 from saga.engine import Engine
+from saga.senders import EVERYBODY, Senders
 from saga.values import Event
 
 
-def participant_replies(broker: RabbitBroker, engine: Engine) -> None:
-    """Subscribe to every reply of the contract: `domain.<service>.<Reply>`."""
+def participant_replies(broker: RabbitBroker, engine: Engine, senders: Senders = EVERYBODY) -> None:
+    """Subscribe to every reply of the contract, `domain.<service>.<Reply>`, from these senders."""
 
     async def reply(message: Reply) -> None:
         await engine.advance(event_of(message))
 
     for model in REPLIES:
-        subscribe(broker, f"domain.{model.service}.{model.__name__}", model, reply)
+        subscribe(broker, f"domain.{model.service}.{model.__name__}", model, reply, senders)
 
 
 def event_of(reply: Reply) -> Event:

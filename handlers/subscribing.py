@@ -28,6 +28,7 @@ from saga.errors import BusAwayError, RefusedError, UnknownTableError
 from saga.failpoints import reach
 from saga.logs import get_logger
 from saga.outbox import EXCHANGE
+from saga.senders import EVERYBODY, Senders
 from saga.supervise import own_cancellation
 
 if TYPE_CHECKING:
@@ -51,15 +52,28 @@ class InvalidMessageError(RefusedError):
 
 
 def subscribe(
-    broker: RabbitBroker, routing_key: str, message: type[_Model], handle: Callable[[_Model], Awaitable[None]]
+    broker: RabbitBroker,
+    routing_key: str,
+    message: type[_Model],
+    handle: Callable[[_Model], Awaitable[None]],
+    senders: Senders = EVERYBODY,
 ) -> None:
-    """Hand every message of this routing key to `handle`, decoded strictly, from a durable queue of its own."""
+    """Hand every message of this routing key to `handle`, decoded strictly, from a durable queue of its own.
+
+    Args:
+        broker: with the Settlement middleware.
+        routing_key: of the messages.
+        message: what each of them has to be.
+        handle: what is done about one.
+        senders: from whom they have to be; what is not from them is not even decoded.
+    """
     name = routing_key.rsplit(".", 1)[-1]
     queue = f"order-service.{name}"
 
     async def read(raw: RabbitMessage) -> _Model:
         reach("message.taken")
         handling_message(raw.raw_message, queue)
+        senders.require_trusted(raw.raw_message)
         body = read_as(message, raw.body)
         reach("message.decoded")
         return body

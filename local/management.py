@@ -34,6 +34,24 @@ class Management:
         """Delete a virtual host and all in it."""
         self.call("DELETE", f"vhosts/{quote(name, safe='')}")
 
+    def create_user(self, name: str, password: str) -> None:
+        """Create a user who may do nothing yet."""
+        self.call("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": ""})
+
+    def delete_user(self, name: str) -> None:
+        """Delete a user and cut his connections."""
+        self.call("DELETE", f"users/{quote(name, safe='')}")
+
+    def permit(self, vhost: str, user: str, *, configure: str, write: str, read: str) -> None:
+        """Let a user do this to queues and exchanges whose names match; nothing else."""
+        rights = {"configure": configure, "write": write, "read": read}
+        self.call("PUT", f"permissions/{quote(vhost, safe='')}/{quote(user, safe='')}", rights)
+
+    def permit_topics(self, vhost: str, user: str, exchange: str, *, write: str, read: str) -> None:
+        """Let a user publish to a topic exchange, and bind to it, by routing keys that match; no others."""
+        rights = {"exchange": exchange, "write": write, "read": read}
+        self.call("PUT", f"topic-permissions/{quote(vhost, safe='')}/{quote(user, safe='')}", rights)
+
     def queues(self, vhost: str) -> dict[str, int]:
         """Every queue of a virtual host with the number of its messages, unacknowledged ones included, as of now."""
         # Without these two the numbers are up to five seconds old.

@@ -21,6 +21,7 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
 from opentelemetry.trace import NoOpTracer, Tracer
+from yarl import URL
 
 from local.ledger import Answer, Ledger
 from local.rule import Behaviour, Command, Rule, carry_out
@@ -59,11 +60,23 @@ class Participant:
 
     `async with participant:` runs it in this process; `local.stand_in.app` makes an application of it. Set
     `behaviour["ReserveInventory"]` at any time. `tell` is called after every delivery, for tests that wait for that.
-    `tracer` tells of its part in a saga's trace.
+    `tracer` tells of its part in a saga's trace. It declares `exchange` where it may; `declare=False` in that says that
+    somebody else has done so.
     """
 
-    def __init__(self, name: str, rules: Mapping[str, Rule], *, rabbitmq_url: str, ledger: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        rules: Mapping[str, Rule],
+        *,
+        rabbitmq_url: str,
+        ledger: Path,
+        exchange: RabbitExchange = EXCHANGE,
+    ) -> None:
         self.name = name
+        # RabbitMQ vouches for this name alone: that is how the service knows whose answers these are
+        self.user = URL(rabbitmq_url).user or "guest"
+        self.exchange = exchange
         self.rules = rules
         self.behaviour = dict.fromkeys(rules, Behaviour())
         self.tell: Callable[[Handled], None] = tell_nobody
@@ -126,7 +139,7 @@ class Participant:
         # unacknowledged.
         @self.consumer.subscriber(
             queue,
-            EXCHANGE,
+            self.exchange,
             channel=Channel(prefetch_count=PREFETCH),
             ack_policy=AckPolicy.REJECT_ON_ERROR,
             no_reply=True,
@@ -156,10 +169,11 @@ class Participant:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await self.publisher.publish(
                     answer.body,
-                    exchange=EXCHANGE,
+                    exchange=self.exchange,
                     routing_key=answer.routing_key,
                     persist=True,
                     content_type="application/json",
+                    user_id=self.user,
                     message_id=str(answer.event_id),
                     correlation_id=str(command.saga_id or message.correlation_id),
                     message_type=answer.routing_key,

@@ -1,7 +1,7 @@
 """A private RabbitMQ: of this machine if installed, else unpacked from Debian's packages, else in Docker."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -50,13 +50,25 @@ def rabbitmq(home: Path, port: int = 0, *, say: Callable[[str], None] = quiet) -
 
 
 class PrivateRabbitMQ(RabbitMQ):
-    """A RabbitMQ node of our own in the folder `home`, with its own epmd, everything on the loopback address only."""
+    """A RabbitMQ node of our own in the folder `home`, with its own epmd, everything on the loopback address only.
 
-    def __init__(self, home: Path, port: int = 0, *, programs: Programs, say: Callable[[str], None] = quiet) -> None:
+    `more` are further lines of its configuration.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        port: int = 0,
+        *,
+        programs: Programs,
+        say: Callable[[str], None] = quiet,
+        more: Sequence[str] = (),
+    ) -> None:
         super().__init__(port)
         self.home = home
         self._programs = programs
         self._say = say
+        self._more = more
         self._child: Child | None = None
         self._epmd: Child | None = None
         self._lock: IO[bytes] | None = None
@@ -150,6 +162,7 @@ class PrivateRabbitMQ(RabbitMQ):
             "log.console = true",
             "log.console.level = info",
             "log.file = false",
+            *self._more,
         ]
         secret = self.home / "rabbitmq.conf"
         secret.touch(mode=0o600)

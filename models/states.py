@@ -130,6 +130,7 @@ class DeliveryStatus(StrEnum):
 DEAD_LETTER_REASONS = frozenset({
     # as this service's own errors name them
     "unreadable", "too_large", "invalid", "refused", "unknown_order", "different_content", "refused_by_database",
+    "untrusted_sender",
     # as RabbitMQ does
     "rejected", "expired", "maxlen", "delivery_limit",
     # a command that was parked; and all others

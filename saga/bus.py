@@ -28,6 +28,7 @@ from saga.errors import BusAwayError
 from saga.failpoints import reach
 from saga.logs import get_logger
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE, Envelope
+from saga.senders import FIRST_SENDER, on_behalf_of, sender_of, user_in
 from saga.supervise import own_cancellation
 from saga.telling import Words, tell
 from saga.traceparent import HEADER, of_message
@@ -77,6 +78,8 @@ class Bus:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self.user = user_in(url)
+        """Under which all of it is published; RabbitMQ vouches for that."""
         self._lock = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._exchanges: dict[str, AbstractExchange] = {}
@@ -99,7 +102,7 @@ class Bus:
         if await self._blocked():
             return dict.fromkeys((envelope.id for envelope in envelopes), BLOCKED)
         tasks = {
-            asyncio.create_task(own_cancellation(_relay(exchanges[envelope.exchange], envelope))): envelope
+            asyncio.create_task(own_cancellation(_relay(exchanges[envelope.exchange], envelope, self.user))): envelope
             for envelope in envelopes
         }
         done, late = await asyncio.wait(tasks, timeout=PUBLISH_TIMEOUT.total_seconds())
@@ -131,6 +134,7 @@ class Bus:
             "x-dead-letter-exchange": message.exchange or "",
             # the client library gives a name to a message that has none
             "x-dead-letter-message-id": message.message_id or "",
+            FIRST_SENDER: sender_of(message, self.user) or "",
         }
         copy = aio_pika.Message(
             message.body,
@@ -142,6 +146,7 @@ class Bus:
             message_id=message.message_id,
             timestamp=message.timestamp,
             type=message.type,
+            user_id=self.user,
             app_id=message.app_id,
         )
         try:
@@ -156,13 +161,22 @@ class Bus:
             raise BusAwayError(why(failure)) from failure
 
     async def republish(
-        self, message: aio_pika.Message, exchange: str, routing_key: str, within: timedelta
+        self, message: aio_pika.Message, exchange: str, routing_key: str, sender: str | None, within: timedelta
     ) -> str | None:
         """Publish a stored message again, and wait until it is confirmed and routed, connecting included.
+
+        Args:
+            message: as it was.
+            exchange: where to.
+            routing_key: the same.
+            sender: who had sent it at first, if that is known.
+            within: how long that may take.
 
         Returns:
             why it is not known to have arrived; None where it is.
         """
+        message.user_id = self.user
+        message.headers |= on_behalf_of(sender, self.user)
         publishing = asyncio.create_task(self._republish(message, exchange, routing_key))
         try:
             done, _ = await asyncio.wait([publishing], timeout=within.total_seconds())
@@ -262,9 +276,9 @@ async def _declare(connection: AbstractConnection) -> tuple[AbstractChannel, dic
     return channel, {EXCHANGE: domain, DEAD_LETTER_EXCHANGE: dead}
 
 
-async def _relay(exchange: AbstractExchange, envelope: Envelope) -> None:
+async def _relay(exchange: AbstractExchange, envelope: Envelope, user: str | None) -> None:
     reach("relay.sending")
-    await _publish(exchange, _message(envelope), envelope.routing_key)
+    await _publish(exchange, _message(envelope, user), envelope.routing_key)
     reach("relay.one-confirmed")
 
 
@@ -284,7 +298,7 @@ async def _publish(exchange: AbstractExchange, message: aio_pika.Message, routin
         raise BusAwayError(f"not confirmed: {type(confirmation).__name__}")
 
 
-def _message(envelope: Envelope) -> aio_pika.Message:
+def _message(envelope: Envelope, user: str | None) -> aio_pika.Message:
     """The wire form: properties, trace context and the CloudEvents attributes in binary mode."""
     message_id = str(envelope.message_id)
     return aio_pika.Message(
@@ -294,6 +308,7 @@ def _message(envelope: Envelope) -> aio_pika.Message:
         message_id=message_id,
         correlation_id=str(envelope.saga_id),
         type=envelope.routing_key,
+        user_id=user,
         app_id=APP_ID,
         timestamp=envelope.created_at,
         headers={

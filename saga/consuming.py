@@ -32,6 +32,7 @@ from saga.logs import get_logger
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
 from saga.supervise import own_cancellation
 from saga.telling import Words, tell
+from saga.tls import refused_certificate
 
 log = get_logger(__name__)
 
@@ -210,6 +211,8 @@ class Consumers(RabbitBroker):
 
 def _refusal(error: BaseException, names: list[str]) -> str | None:
     """What is wrong with the configuration, in words; None where RabbitMQ is only away."""
+    if why := refused_certificate(error):
+        return f"RABBITMQ_URL: RabbitMQ's certificate is refused: {why}"
     match error:
         case ChannelPreconditionFailed():
             which = _meant(error, names) or "RabbitMQ's log names it"

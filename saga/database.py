@@ -4,6 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import alembic.command
 import alembic.config
@@ -37,6 +38,12 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no t
             await super().close(timeout=_GOODBYE_SECONDS)
         except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             self.terminate()
+
+
+async def _open(*arguments: Any, **options: Any) -> Any:
+    """A connection, with what the address says about TLS: the driver understands that in an address of its own only."""
+    tls = {name: options.pop(name) for name in [*options] if name.startswith("ssl")}
+    return await asyncpg.connect(*arguments, dsn=f"postgresql://?{urlencode(tls)}", **options)
 
 
 def _dumps(value: Any) -> str:
@@ -75,6 +82,7 @@ def connect(
         json_serializer=_dumps,
         json_deserializer=json.loads,
         connect_args={
+            "async_creator_fn": _open,
             "connection_class": _Connection,
             "timeout": 5,
             "command_timeout": command_timeout,

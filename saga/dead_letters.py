@@ -62,6 +62,8 @@ class Letter:
     exchange: str
     message_id: str | None
     """As the properties have it, unless it is no plain text."""
+    sender: str | None
+    """The broker user that had sent it at first, where that is known."""
     order_id: UUID | None
     body_size: int
     """In bytes."""
@@ -90,10 +92,15 @@ class Filter:
     order_id: UUID | None = None
 
 
-def identity_of(routing_key: str, message_id: str | None, body: bytes) -> bytes:
-    """What makes two arrivals the same letter: SHA-256 of where it was sent, its name and its body."""
-    nameless = _digest(routing_key, "", body)
-    return nameless if message_id in (None, "", _name(nameless)) else _digest(routing_key, message_id, body)
+def identity_of(routing_key: str, message_id: str | None, body: bytes, sender: str | None = None) -> bytes:
+    """What makes two arrivals the same letter: SHA-256 of where it was sent, its name, its body, and who else sent it.
+
+    Nobody can put himself in another's place by sending the very same.
+    """
+    identity = _digest(routing_key, "", body)
+    if message_id not in (None, "", _name(identity)):
+        identity = _digest(routing_key, message_id, body)
+    return _digest(sender, "", identity) if sender else identity
 
 
 def name_of(routing_key: str, body: bytes) -> str:
@@ -142,12 +149,18 @@ _STATE = case(
     (_LETTERS.c.redriven_at.is_not(None), LetterState.REDRIVEN.value),
     else_=LetterState.OPEN.value,
 ).label("state")
+
+
+def _property(name: str) -> ColumnElement[str]:
+    # what is no plain text is an object there
+    value = _LETTERS.c.properties[name]
+    return case((func.jsonb_typeof(value) == "string", value.astext))
+
+
 _DERIVED = {
     "state": _STATE,
-    # what is no plain text is an object there
-    "message_id": case(
-        (func.jsonb_typeof(_LETTERS.c.properties["message_id"]) == "string", _LETTERS.c.properties["message_id"].astext)
-    ).label("message_id"),
+    "message_id": _property("message_id").label("message_id"),
+    "sender": _property("user_id").label("sender"),
     "body_size": func.octet_length(_LETTERS.c.body).label("body_size"),
 }
 _SHORT_BODY = case((func.octet_length(_LETTERS.c.body) <= SHORT_BODY_BYTES, _LETTERS.c.body)).label("body")

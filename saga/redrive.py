@@ -28,6 +28,7 @@ from saga.dead_letters import Letter, LetterState
 from saga.errors import RefusedError
 from saga.failpoints import reach
 from saga.outlook import answers, foretold
+from saga.senders import EVERYBODY, Senders
 from saga.values import Event, Policy, Saga, message_id
 
 AT_ONCE = 2
@@ -47,7 +48,7 @@ _KEPT = (
     "content_type", "content_encoding", "priority", "correlation_id", "reply_to", "message_id", "timestamp", "type",
     "app_id",
 )  # fmt: skip
-"""Properties that it is published with again; its sender's name and its expiry belong to the first time."""
+"""Properties that it is published with again; its expiry belongs to the first time, and its sender is told beside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,13 @@ class Safety:
     words: str
 
 
-def safety(letter: Letter, stored: store.Stored | None, policy: Policy, read: Read) -> Safety:
+def safety(
+    letter: Letter, stored: store.Stored | None, policy: Policy, read: Read, senders: Senders = EVERYBODY
+) -> Safety:
     """What would come of redriving a letter, whose order's saga this is, as it stands now.
+
+    One that came from somebody whose word does not count is not published again: it would come back, since it keeps its
+    sender. It may be, once TRUSTED_SENDERS names that sender.
 
     A command that its saga does not wait for is never published again: its answer would be of no use to anybody, and a
     participant that had not heard of it yet would carry it out. The saga's own command has the saga's own id for it.
@@ -76,9 +82,12 @@ def safety(letter: Letter, stored: store.Stored | None, policy: Policy, read: Re
         awaited, words = _about_command(letter, stored.saga, command)
     else:
         awaited, words = _about_message(letter, stored.saga, policy, read)
+    trusted = command is not None or senders.trusts(letter.routing_key, letter.sender)
+    if not trusted:
+        words = "Not trusted: it is not from whom TRUSTED_SENDERS names for its routing key. It is not published again."
     position = stored.saga.position if stored else None
     return Safety(
-        redrivable=letter.state is LetterState.OPEN and (command is None or awaited is True),
+        redrivable=letter.state is LetterState.OPEN and trusted and (command is None or awaited is True),
         awaited=awaited,
         status=position.status if position else None,
         step=position.current_step if position else None,
@@ -185,13 +194,15 @@ class Redrives:
         bus: publishes them.
         policy: how long sagas wait, for telling what would become of a letter.
         read: what a message, by its routing key and its body, would tell its saga.
+        senders: whose messages count.
     """
 
-    def __init__(self, sessions: Sessions, bus: Bus, policy: Policy, read: Read) -> None:
+    def __init__(self, sessions: Sessions, bus: Bus, policy: Policy, read: Read, senders: Senders = EVERYBODY) -> None:
         self._sessions = sessions
         self._bus = bus
         self._policy = policy
         self._read = read
+        self._senders = senders
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def known(self, session: AsyncSession, letters: Sequence[Letter]) -> list[tuple[Letter, Safety]]:
@@ -224,7 +235,9 @@ class Redrives:
             foreseen = foresee(letter, self._safety(letter, stored))
             if foreseen.outcome is not RedriveOutcome.WOULD_REDRIVE:
                 return foreseen
-            failure = await self._bus.republish(_message(letter), letter.exchange, letter.routing_key, PUBLISH_WITHIN)
+            failure = await self._bus.republish(
+                _message(letter), letter.exchange, letter.routing_key, letter.sender, PUBLISH_WITHIN
+            )
             if failure:
                 unroutable = failure == UNROUTABLE
                 return Redrive(id_, RedriveOutcome.UNROUTABLE if unroutable else RedriveOutcome.BUS_AWAY, failure)
@@ -234,7 +247,7 @@ class Redrives:
         return Redrive(id_, RedriveOutcome.REDRIVEN, foreseen.words)
 
     def _safety(self, letter: Letter, stored: store.Stored | None) -> Safety:
-        return safety(letter, stored, self._policy, self._read)
+        return safety(letter, stored, self._policy, self._read, self._senders)
 
 
 async def discard(sessions: Sessions, id_: UUID, by: str, reason: str) -> Letter | None:

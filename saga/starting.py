@@ -11,6 +11,7 @@ from saga.database import migrate, schema_is_current, sessions
 from saga.errors import REFUSED_LOGIN, ConfigurationError, classify, sqlstate
 from saga.logs import get_logger
 from saga.table import TABLES
+from saga.tls import refused_certificate
 
 log = get_logger(__name__)
 
@@ -30,7 +31,8 @@ async def prepare(database: AsyncEngine, *, auto_migrate: bool) -> None:
         auto_migrate: whether to bring the schema up to date; otherwise somebody else is waited for.
 
     Raises:
-        ConfigurationError: PostgreSQL refuses us, or sagas run under a table that this code does not know.
+        ConfigurationError: PostgreSQL refuses us, or we refuse its certificate, or sagas run under a table that this
+            code does not know.
     """
     backoff = Backoff(log)
     while True:
@@ -46,6 +48,8 @@ async def prepare(database: AsyncEngine, *, auto_migrate: bool) -> None:
             if (code := sqlstate(error)).startswith(REFUSED_LOGIN):
                 said = next(words for beginning, words in _REFUSALS.items() if code.startswith(beginning))
                 raise ConfigurationError(f"DATABASE_URL: PostgreSQL refuses it ({code}): {said}") from error
+            if why := refused_certificate(error):
+                raise ConfigurationError(f"DATABASE_URL: PostgreSQL's certificate is refused: {why}") from error
             if not classify(error).transient:
                 raise
             await backoff.pause("the database cannot be reached yet", error=error)

@@ -15,7 +15,8 @@ from settings import Settings, load
     [
         ("postgresql://u:p@h/x", "postgresql+asyncpg://u:p@h/x"),
         ("postgresql+asyncpg://u:p%40ss@h:5433/x", "postgresql+asyncpg://u:p%40ss@h:5433/x"),
-        ("postgresql://u:p@h/x?sslmode=require", "postgresql+asyncpg://u:p@h/x?ssl=require"),
+        ("postgresql://u:p@h/x?ssl=require", "postgresql+asyncpg://u:p@h/x?sslmode=require"),
+        ("postgresql://u:p@h/x?sslmode=require", "postgresql+asyncpg://u:p@h/x?sslmode=require"),
     ],
 )
 def test_the_database_is_reached_by_the_asynchronous_driver(given: str, used: str) -> None:
@@ -177,6 +178,25 @@ def test_stand_ins_are_found_by_name() -> None:
 def test_a_stand_in_is_on_this_machine(given: str) -> None:
     with pytest.raises(ValidationError, match="this machine"):
         Settings.model_validate({"stand_ins": given})
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["inventory", "=inventory", "domain.inventory.=", "domain.inventory. = inventory", "order-service.=x",
+     "domain.a.=x domain.a.=y", "domain.inventory.=inventory,domain.billing.=billing"],
+)  # fmt: skip
+def test_a_trusted_sender_is_named_for_routing_keys_of_the_contract(given: str) -> None:
+    with pytest.raises(ValidationError, match="prefix=brokeruser"):
+        Settings.model_validate({"trusted_senders": given})
+
+
+def test_trusted_senders_are_found_by_the_beginning_of_the_routing_key() -> None:
+    given = {"trusted_senders": "domain.inventory.=inv=1 domain.billing.=billing", "rabbitmq_url": "amqp://us:p@h/"}
+    senders = Settings.model_validate(given).senders
+    assert senders.own == "us"
+    assert senders.trusts("domain.inventory.InventoryValidated", "inv=1")
+    assert not senders.trusts("domain.billing.PaymentProcessed", "inv=1")
+    assert Settings().senders.trusts("domain.billing.PaymentProcessed", None)
 
 
 def test_a_secret_of_opentelemetry_may_be_in_a_file(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,8 @@ class Wire:
 
     def __init__(self, channel: AbstractChannel) -> None:
         self._channel = channel
+        self.user = ""
+        """The name that RabbitMQ knows it by, where a test asks."""
 
     async def publish(
         self, body: bytes, routing_key: str, exchange: str = DEAD_LETTER_EXCHANGE, **properties: Any
@@ -92,7 +94,7 @@ async def subscribed(
 ) -> AsyncIterator[None]:
     """The service's broker, as app.py makes it, with this one subscriber."""
     broker = RabbitBroker(url, apply_types=False, logger=None, middlewares=[settlement(bus)])
-    dead_letters(broker, pool, pause)
+    dead_letters(broker, pool, bus.user, pause)
     await broker.start()
     yield
     await broker.stop()

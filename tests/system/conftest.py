@@ -16,6 +16,7 @@ import asyncpg
 import httpx2
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
+from faststream.rabbit import ExchangeType, RabbitExchange
 
 from local import billing, inventory, ledger
 from local.participant import Participant
@@ -179,7 +180,15 @@ def service(tmp_path: Path, environment: dict[str, str], workers: int, typed: bo
 
 
 @pytest.fixture
-async def system(service: Service, vhost: str, migrated: str, tmp_path: Path) -> AsyncIterator[System]:
+def participant_urls(vhost: str) -> dict[str, str]:
+    """Where each participant finds RabbitMQ, and as whom."""
+    return dict.fromkeys((inventory.NAME, billing.NAME), vhost)
+
+
+@pytest.fixture
+async def system(
+    service: Service, vhost: str, participant_urls: dict[str, str], migrated: str, tmp_path: Path
+) -> AsyncIterator[System]:
     """The service, its neighbours and an ear, all ready."""
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(await aio_pika.connect(vhost))
@@ -189,7 +198,14 @@ async def system(service: Service, vhost: str, migrated: str, tmp_path: Path) ->
         participants = {}
         for stand_in in (inventory, billing):
             ledger_file = ledger_path(tmp_path, stand_in.NAME)
-            participant = Participant(stand_in.NAME, stand_in.RULES, rabbitmq_url=vhost, ledger=ledger_file)
+            participant = Participant(
+                stand_in.NAME,
+                stand_in.RULES,
+                rabbitmq_url=participant_urls[stand_in.NAME],
+                ledger=ledger_file,
+                # the ear has declared it, as the service would
+                exchange=RabbitExchange("domain", type=ExchangeType.TOPIC, durable=True, declare=False),
+            )
             participants[stand_in.NAME] = await stack.enter_async_context(participant)
         await service.ready()
         system = System(service, ear, participants, tmp_path, migrated)

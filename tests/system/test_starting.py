@@ -49,6 +49,7 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
         {"DATABASE_URL": None, "DATABASE_URL_FILE": "/nowhere"},
         "DATABASE_URL_FILE does not name a file",
     ),
+    ({"TRUSTED_SENDERS": "domain.inventory."}, "TRUSTED_SENDERS: must be prefix=brokeruser for each"),
     ({"OTEL_TRACES_SAMPLER": "sometimes"}, "OTEL_TRACES_SAMPLER: must be one of always_on, always_off, traceidratio"),
     ({"OTEL_BSP_SCHEDULE_DELAY": "soon"}, "OTEL_BSP_SCHEDULE_DELAY: Input should be a valid integer"),
 ]
