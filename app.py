@@ -12,6 +12,10 @@ from typing import Any
 from faststream.asgi import AsgiFastStream
 from prometheus_client import CollectorRegistry
 
+from handlers.access.credentials import Access
+from handlers.access.published_keys import PublishedKeys
+from handlers.access.signing import OneKey, key_of_pem
+from handlers.access.tokens import Tokens
 from handlers.access_log import AccessLog
 from handlers.contract import Contract, declare_publishers
 from handlers.counting import counting
@@ -79,7 +83,7 @@ class Service(AsgiFastStream):
             raise
 
 
-def compose(settings: Settings) -> Service:
+def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the house is joined here
     """Make the service. Nothing is connected, opened or started before it runs."""
     failpoints.arm(settings.test_failpoint)
     read_whatever_comes()
@@ -116,6 +120,9 @@ def compose(settings: Settings) -> Service:
     watch = Watch(statements(reading))
     followers = Followers(watch, Snapshots(statements(reading), settings.policy))
 
+    published = PublishedKeys(settings.jwt_jwks_url) if settings.jwt_jwks_url else None
+    access = Access(statements(reading), settings.keys, _tokens(settings, published))
+
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         followers.limit = room_for(MAX_FOLLOWERS)
@@ -132,6 +139,7 @@ def compose(settings: Settings) -> Service:
             await stack.enter_async_context(supervised("timers", timers.run))
             await stack.enter_async_context(supervised("activity", recorder.run))
             await stack.enter_async_context(supervised("consumers", consumers.run))
+            await stack.enter_async_context(_admitting(access, published))
             stack.enter_context(upon_stop_signal(let_go_of_clients))
             yield
 
@@ -154,6 +162,7 @@ def compose(settings: Settings) -> Service:
         asyncapi=lambda: contract.to_specification().to_jsonable(),
         watch=watch,
         metrics=Exposition(statements(reading), framework, settings.policy.saga_timeout).text,
+        access=access,
         more=[
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(letters),
@@ -165,11 +174,30 @@ def compose(settings: Settings) -> Service:
                 StandIns(settings.stand_in_addresses),
                 settings.trace_url,
             ),
-            live_routes(followers),
+            live_routes(followers, statements(reading)),
         ],
     )
     service.http = Endable(AccessLog(api))
     return service
+
+
+@asynccontextmanager
+async def _admitting(access: Access, published: PublishedKeys | None) -> AsyncIterator[None]:
+    """Let people in whose tokens are signed with published keys; say whom else, where that is a surprise."""
+    if not access.configured:
+        log.warning("no access is configured: only clients on this machine are answered, and may do all")
+    async with AsyncExitStack() as stack:
+        if published:
+            await stack.enter_async_context(supervised("signing keys", published.run))
+        yield
+
+
+def _tokens(settings: Settings, published: PublishedKeys | None) -> Tokens | None:
+    """What reads the tokens of people; None where they have none."""
+    if settings.jwt_issuer is None or settings.jwt_audience is None:
+        return None
+    keys = published or OneKey(key_of_pem(settings.jwt_public_key or ""))
+    return Tokens(settings.jwt_issuer, settings.jwt_audience, keys)
 
 
 configure()

@@ -28,6 +28,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from yarl import URL
 
+from handlers.access.keys import Key, parse_keys
+from handlers.access.local import is_loopback
+from handlers.access.signing import key_of_pem
 from saga.errors import ConfigurationError
 from saga.senders import Senders, user_in
 from saga.tls import require_certificates, require_file
@@ -69,6 +72,13 @@ class Settings(BaseSettings):
     saga_reask_seconds: Seconds = Field(default=300, ge=0, le=31_536_000)
     auto_migrate: bool = True
     trusted_senders: str | None = None
+    api_keys: SecretStr | None = None
+    """No key can be told from it, but whose there are."""
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_jwks_url: str | None = None
+    jwt_public_key: str | None = None
+    """PEM: what JWT_PUBLIC_KEY_FILE names."""
     stand_ins: str | None = None
     """Where the stand-in participants of a local system are told how to behave, for the dashboard's page `/try`."""
     otel_exporter_otlp_endpoint: str | None = None
@@ -134,6 +144,34 @@ class Settings(BaseSettings):
                 "must be prefix=brokeruser for each, blank-separated, no prefix twice:"
                 " domain.inventory.=inventory domain.billing.=billing"
             )
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _of_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_keys(value.get_secret_value())
+        return value
+
+    @field_validator("jwt_public_key")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        if value is not None:
+            key_of_pem(value)
+        return value
+
+    @field_validator("jwt_jwks_url")
+    @classmethod
+    def _published(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            url = URL(value)
+            right = bool(url.host) and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host or "")))
+        except ValueError:
+            right = False
+        if not right or url.user or url.password:
+            raise ValueError("must begin with https://, or with http:// on this machine, and have no password in it")
         return value
 
     @field_validator("stand_ins")
@@ -204,6 +242,21 @@ class Settings(BaseSettings):
         if self.rabbitmq_url and self.rabbitmq_host:
             raise ValueError("RABBITMQ_URL, RABBITMQ_HOST: set one of them, not both")
         return self
+
+    @model_validator(mode="after")
+    def _all_that_tokens_need(self) -> Self:
+        ways = [name for name in ("jwt_jwks_url", "jwt_public_key") if getattr(self, name)]
+        given = [self.jwt_issuer, self.jwt_audience, *ways]
+        if any(given) and not (self.jwt_issuer and self.jwt_audience and len(ways) == 1):
+            raise ValueError(
+                "JWT_ISSUER, JWT_AUDIENCE, and one of JWT_JWKS_URL and JWT_PUBLIC_KEY_FILE: set all three, or none"
+            )
+        return self
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The API keys that services may have."""
+        return parse_keys(self.api_keys.get_secret_value()) if self.api_keys else ()
 
     @property
     def amqp_url(self) -> str | None:

@@ -48,10 +48,10 @@ class Actions:
         self._engine = engine
         self._sessions = sessions
 
-    async def find(self, order_id: UUID) -> Stored:
-        """The saga of an order, if this release can tell what lies ahead of it."""
+    async def find(self, order_id: UUID, user_id: UUID | None = None) -> Stored:
+        """The saga of an order, if this release can tell what lies ahead of it; with `user_id`, only of theirs."""
         async with self._sessions() as session:
-            stored = await store.find_saga(session, order_id)
+            stored = await store.find_saga(session, order_id, user_id)
         if stored is None:
             raise UnknownOrderError(order_id)
         require_known(stored.saga)

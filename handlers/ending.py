@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from handlers.access.careful import Careful
 from handlers.hanging_up import let_hang_up
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer
 
@@ -39,7 +40,7 @@ class Endable:
             if not self._ending or started or scope["type"] != "http":
                 raise
             task.uncancel()
-            await answer(_STOPPING)(scope, receive, send)
+            await Careful(answer(_STOPPING))(scope, receive, send)
         finally:
             self._open.discard(task)
 

@@ -7,13 +7,15 @@ from typing import Any, Literal
 from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from handlers.access.credentials import Access
+from handlers.access.documented import with_access
+from handlers.access.guard import guard
 from handlers.contracts import contract_routes
+from handlers.dashboard.login import login_routes, refusing_pages
 from handlers.ordering import order_routes
 from handlers.origins import Requests
-from handlers.problems import NOSNIFF, RETRY_AFTER_SECONDS, ProblemError, answer_problems, as_problem_json, documented
+from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer_problems, as_problem_json, documented
 from handlers.watching import Watch
 from saga.database import Sessions
 from saga.engine import Engine
@@ -44,6 +46,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     asyncapi: Callable[[], dict[str, Any]],
     watch: Watch,
     metrics: Callable[[], Awaitable[bytes]],
+    access: Access,
     more: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """The HTTP API as an ASGI application. It opens and starts nothing, and has no lifespan of its own.
@@ -55,6 +58,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         unready: names what is not ready.
         asyncapi: the contract of the bus.
         metrics: in Prometheus' text format.
+        access: tells who somebody is.
         watch: whom clients wait with; close it first when the service stops.
         more: the operators' part, which needs other things than these.
     """
@@ -68,15 +72,16 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         redirect_slashes=False,
     )
     answer_problems(app)
-    app.add_middleware(_Careful)
     app.add_middleware(Requests)
     app.include_router(order_routes(engine, sessions, policy, watch))
     for router in more:
         app.include_router(router)
     app.include_router(_health_routes(unready, metrics))
     app.include_router(contract_routes(asyncapi))
+    app.include_router(login_routes(access))
     write_openapi = app.openapi
-    app.openapi = lambda: as_problem_json(write_openapi())  # type: ignore[method-assign]
+    app.openapi = lambda: with_access(as_problem_json(write_openapi()))  # type: ignore[method-assign]
+    guard(app, access, refusing_pages(access))
     return app
 
 
@@ -109,26 +114,3 @@ def _health_routes(
         return Response(await exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return router
-
-
-class _Careful:
-    """Headers of every answer that does not bring its own: nothing is sniffed, nothing runs, nobody frames it."""
-
-    _HEADERS = (
-        NOSNIFF,
-        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-        ("Referrer-Policy", "no-referrer"),
-    )
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def careful(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._HEADERS:
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, careful)

@@ -5,11 +5,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Response, WebSocket
 
+from handlers.access.callers import AnyCaller, Caller
 from handlers.event_stream import MEDIA_TYPE, EventStream
 from handlers.followers import Followers
-from handlers.live_socket import converse
+from handlers.live_socket import converse, require_own_page
 from handlers.problems import documented
 from models.states import TERMINAL
+from saga.database import Sessions
+from saga.errors import UnknownOrderError
+from saga.store import is_order_of
 
 LastEventId = Annotated[
     str | None,
@@ -63,23 +67,43 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def live_routes(followers: Followers) -> APIRouter:
-    """The routes under `/api/orders/{order_id}` that go on."""
-    router = APIRouter(prefix="/api/orders/{order_id}", tags=["orders"])
+def live_routes(followers: Followers, sessions: Sessions) -> APIRouter:
+    """The routes that go on: under `/api/orders/{order_id}`, and the dashboard's own.
 
-    @router.get("/events", response_class=Response, responses=_EVENTS | documented(404, 422, 503))
-    async def follow_saga(order_id: UUID, last_event_id: LastEventId = None) -> Response:
+    Args:
+        followers: all who follow a saga.
+        sessions: for asking whose an order is.
+    """
+    router = APIRouter(tags=["orders"])
+
+    async def require_own(caller: Caller, order_id: UUID) -> None:
+        if caller.orders_of is None:
+            return
+        async with sessions() as session:
+            if not await is_order_of(session, order_id, caller.orders_of):
+                raise UnknownOrderError(order_id)
+
+    @router.get("/api/orders/{order_id}/events", response_class=Response, responses=_EVENTS | documented(404, 422, 503))
+    async def follow_saga(caller: AnyCaller, order_id: UUID, last_event_id: LastEventId = None) -> Response:
         """An order's saga as Server-Sent Events: at once, and after every change until it has ended.
 
         Several changes in quick succession may be one event; its `history` has them all. A saga has ended when nothing
         of it is open: one that must still undo what a participant did late goes on after its terminal status.
         `/api/orders/{order_id}/ws` tells the same over a WebSocket, a JSON document a message.
         """
+        await require_own(caller, order_id)
         return EventStream(followers, order_id, last_event_id)
 
-    @router.websocket("/ws")
-    async def follow_saga_over_websocket(websocket: WebSocket, order_id: UUID) -> None:
+    # an operator looks at anybody's saga, and need not be able to read orders for that
+    @router.get("/sagas/{order_id}/events", include_in_schema=False)
+    async def follow_saga_of_page(order_id: UUID, last_event_id: LastEventId = None) -> Response:
+        return EventStream(followers, order_id, last_event_id)
+
+    @router.websocket("/api/orders/{order_id}/ws")
+    async def follow_saga_over_websocket(caller: AnyCaller, websocket: WebSocket, order_id: UUID) -> None:
         """An order's saga, a JSON document a message."""
+        require_own_page(websocket.headers)
+        await require_own(caller, order_id)
         await converse(websocket, followers, order_id)
 
     return router

@@ -20,11 +20,10 @@ async def converse(websocket: WebSocket, followers: Followers, order_id: UUID) -
     """Tell the client how the saga stands, at once and after every change, until it has ended.
 
     Raises:
-        ProblemError: 403, a page from elsewhere asks; 503, there are too many. Nothing has been accepted then.
+        ProblemError: 503, there are too many. Nothing has been accepted then.
         UnknownOrderError: there is no such order.
         UnknownTableError: another release has to tell.
     """
-    require_own_page(websocket.headers)
     with followers.welcome(websocket.scope) as follower:
         now = await follower.begin(order_id)
         await websocket.accept()

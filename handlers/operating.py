@@ -11,11 +11,12 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import Field
 
+from handlers.access.callers import AnyCaller
 from handlers.actions import Actions, Truth
 from handlers.asking_again import BulkAnswer, ask_all_again
 from handlers.conditional import Shown, respond
 from handlers.finding import BulkRetry, Reason, SagaPage, SagaQuery
-from handlers.operators import FORBIDDEN, Actor
+from handlers.operators import Actor
 from handlers.paging import cursor, place
 from handlers.problems import Problem, documented
 from handlers.strict_body import StrictRoute
@@ -35,7 +36,7 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 _BODY = (400, 413, 415, 422, 503)
 _ACTION: dict[str, Any] = {
     "response_model": SagaView,
-    "responses": FORBIDDEN | _REFUSED | documented(404, *_BODY),
+    "responses": _REFUSED | documented(404, *_BODY),
 }
 
 
@@ -89,12 +90,15 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         response_model=SagaView,
         responses=_REFUSED | documented(404, *_BODY),
     )
-    async def cancel_order(order_id: UUID, body: Wish | None = None) -> Response:
+    async def cancel_order(caller: AnyCaller, order_id: UUID, body: Wish | None = None) -> Response:
         """Give an order up, as long as its payment was not asked for. Twice is once; the saga tells how it goes on."""
+        if caller.user_id:
+            # an order stays its customer's: what is found now is theirs when it is cancelled
+            await actions.find(order_id, caller.user_id)
         return _shown(await actions.cancel(order_id, body.reason if body else None), policy, 202)
 
-    @router.get("/sagas", response_model=SagaPage, responses=FORBIDDEN | documented(422, 503))
-    async def list_(wanted: Annotated[SagaQuery, Query()], _: Actor) -> Response:
+    @router.get("/sagas", response_model=SagaPage, responses=documented(422, 503))
+    async def list_(wanted: Annotated[SagaQuery, Query()]) -> Response:
         """Sagas, newest first."""
         async with sessions() as session:
             # one more than asked for tells whether there is a next page
@@ -106,7 +110,7 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         )
         return Response(page.model_dump_json(by_alias=True), media_type="application/json")
 
-    @router.post("/sagas/retry", responses=FORBIDDEN | documented(*_BODY))
+    @router.post("/sagas/retry", responses=documented(*_BODY))
     async def retry_many(body: BulkRetry, actor: Actor) -> BulkAnswer:
         """Ask the open commands of many sagas again, with an answer for each; by itself only tell what would be done.
 

@@ -6,9 +6,11 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Request, Response
 
+from handlers.access.callers import AnyCaller
+from handlers.access.refusals import forbidden
 from handlers.conditional import CONDITIONAL_HEADERS, DOCUMENTED, IfNoneMatch, Prefer, Shown, respond, show
 from handlers.paging import After, Limit, cursor, place
-from handlers.problems import away, documented
+from handlers.problems import ProblemError, away, documented
 from handlers.strict_body import StrictRoute
 from handlers.views import OrderPage, OrderView, SagaView, order_view, saga_view
 from handlers.watching import Watch
@@ -57,8 +59,10 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
     @router.post(
         "", status_code=201, response_model=OrderView, responses=_CREATED | documented(400, 413, 415, 422, 503)
     )
-    async def create_order(body: OrderBody, idempotency_key: IdempotencyKey = None) -> Response:
+    async def create_order(caller: AnyCaller, body: OrderBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an order. With the answer it is committed, and its saga has begun."""
+        if caller.user_id not in (None, body.user_id):
+            raise forbidden("You may order for yourself only: `userId` must be the `sub` of your token.")
         reach("http.read")
         request, accepted = await accept(engine, body, idempotency_key)
         reach("http.accepted")
@@ -70,10 +74,12 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
             response.headers["Idempotency-Replayed"] = "true"
         return response
 
-    @router.get("/user/{user_id}", response_model=OrderPage, responses=documented(422, 503))
-    async def list_orders(user_id: UUID, limit: Limit = 20, after: After = None) -> Response:
+    @router.get("/user/{user_id}", response_model=OrderPage, responses=documented(404, 422, 503))
+    async def list_orders(caller: AnyCaller, user_id: UUID, limit: Limit = 20, after: After = None) -> Response:
         """A customer's orders, newest first."""
         behind = place(after)
+        if caller.orders_of not in (None, user_id):
+            raise ProblemError(404, "unknown_user", "There is no such customer.")
         async with sessions() as session:
             # one more than asked for tells whether there is a next page
             orders = await store.list_orders_of_user(session, user_id, limit + 1, behind)
@@ -86,12 +92,16 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
 
     @router.get("/{order_id}", response_model=OrderView, responses=DOCUMENTED | documented(404, 422, 503))
     async def get_order(
-        request: Request, order_id: UUID, if_none_match: IfNoneMatch = None, prefer: Prefer = None
+        request: Request,
+        caller: AnyCaller,
+        order_id: UUID,
+        if_none_match: IfNoneMatch = None,
+        prefer: Prefer = None,
     ) -> Response:
         """An order."""
         return await show(
             request,
-            lambda: _read_order(sessions, order_id),
+            lambda: _read_order(sessions, order_id, caller.orders_of),
             lambda seen: watch.changed(order_id, "order", seen),
             if_none_match,
             prefer,
@@ -99,12 +109,16 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
 
     @router.get("/{order_id}/saga", response_model=SagaView, responses=DOCUMENTED | documented(404, 422, 503))
     async def get_saga(
-        request: Request, order_id: UUID, if_none_match: IfNoneMatch = None, prefer: Prefer = None
+        request: Request,
+        caller: AnyCaller,
+        order_id: UUID,
+        if_none_match: IfNoneMatch = None,
+        prefer: Prefer = None,
     ) -> Response:
         """How far an order has come, what is awaited, and all that happened on the way."""
         return await show(
             request,
-            lambda: _read_saga(sessions, order_id, policy),
+            lambda: _read_saga(sessions, order_id, policy, caller.orders_of),
             lambda seen: watch.changed(order_id, "saga", seen),
             if_none_match,
             prefer,
@@ -146,17 +160,17 @@ def _just_placed(request: OrderRequest, accepted: Accepted) -> Shown:
     return Shown(order_view(order), None, final=False)
 
 
-async def _read_order(sessions: Sessions, order_id: UUID) -> Shown:
+async def _read_order(sessions: Sessions, order_id: UUID, user_id: UUID | None = None) -> Shown:
     async with sessions() as session:
-        order = await store.find_order(session, order_id)
+        order = await store.find_order(session, order_id, user_id)
     if order is None:
         raise UnknownOrderError(order_id)
     return Shown(order_view(order), order.updated_at, final=order.status is not OrderStatus.PENDING)
 
 
-async def _read_saga(sessions: Sessions, order_id: UUID, policy: Policy) -> Shown:
+async def _read_saga(sessions: Sessions, order_id: UUID, policy: Policy, user_id: UUID | None) -> Shown:
     async with sessions() as session:
-        stored = await store.find_saga(session, order_id)
+        stored = await store.find_saga(session, order_id, user_id)
     if stored is None:
         raise UnknownOrderError(order_id)
     require_known(stored.saga)

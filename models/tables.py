@@ -376,3 +376,25 @@ class WebhookDelivery(SQLModel, table=True):
     delivered_at: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
     # the last attempts: `{at, statusCode, seconds, error, excerpt}`
     log: list[dict[str, Any]] = Field(sa_column=Column(JSONB, nullable=False, server_default=text("'[]'")))
+
+
+class Login(SQLModel, table=True):
+    """A browser that is logged in: what it shows is random, and kept nowhere."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        CheckConstraint("octet_length(digest) = 32", name="digest"),
+        CheckConstraint("created_at < expires_at", name="times"),
+        # those whose time is over
+        Index("ix_sessions_expires_at", "expires_at"),
+    )
+
+    # SHA-256 of its cookie
+    digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    name: str = Field(sa_column=Column(Text, nullable=False))
+    user_id: UUID | None = None
+    scopes: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    # which key, or which issuer: without it the login is over
+    credential: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    expires_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))

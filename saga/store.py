@@ -365,9 +365,12 @@ class OrderView:
 _ORDER_VIEW = select(_ORDERS, _SAGAS.c.id.label("saga_id")).join(_SAGAS, _SAGAS.c.order_id == _ORDERS.c.id)
 
 
-async def find_order(session: AsyncSession, order_id: UUID) -> OrderView | None:
-    """One order, or None."""
-    row = (await session.execute(_ORDER_VIEW.where(_ORDERS.c.id == order_id))).one_or_none()
+async def find_order(session: AsyncSession, order_id: UUID, user_id: UUID | None = None) -> OrderView | None:
+    """One order, or None. With `user_id`, only that user's: those of others are not there."""
+    query = _ORDER_VIEW.where(_ORDERS.c.id == order_id)
+    if user_id:
+        query = query.where(_ORDERS.c.user_id == user_id)
+    row = (await session.execute(query)).one_or_none()
     return _order_view(row) if row else None
 
 
@@ -382,9 +385,19 @@ async def list_orders_of_user(
     return [_order_view(row) for row in rows]
 
 
-async def find_saga(session: AsyncSession, order_id: UUID) -> Stored | None:
-    """The saga of an order, or None."""
-    return (await find_orders(session, [order_id])).get(order_id)
+async def find_saga(session: AsyncSession, order_id: UUID, user_id: UUID | None = None) -> Stored | None:
+    """The saga of an order, or None. With `user_id`, only where the order is that user's."""
+    query = _STORED.where(_SAGAS.c.order_id == order_id)
+    if user_id:
+        query = query.where(_ORDERS.c.user_id == user_id)
+    row = (await session.execute(query)).one_or_none()
+    return _stored(row) if row else None
+
+
+async def is_order_of(session: AsyncSession, order_id: UUID, user_id: UUID) -> bool:
+    """Whether there is this order, and it is that user's. It stays theirs for ever."""
+    found = select(_ORDERS.c.id).where(_ORDERS.c.id == order_id, _ORDERS.c.user_id == user_id)
+    return (await session.execute(found)).one_or_none() is not None
 
 
 _UPDATED_AT = (

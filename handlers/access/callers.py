@@ -8,6 +8,8 @@ from uuid import UUID
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from handlers.access.refusals import forbidden
+
 LOCAL = "local"
 """Owns what is made where no access is configured: whoever is on this machine."""
 
@@ -47,18 +49,29 @@ class Caller:
         return scope in self.scopes
 
     @property
+    def orders_of(self) -> UUID | None:
+        """Whose orders they may see: their own, where they are a person; None: anybody's.
+
+        Whether they may see or place any at all the guard has asked.
+        """
+        return None if self.may(Scope.ORDERS_READ_ANY) else self.user_id
+
+    @property
     def owner(self) -> str:
         """Whose the things are that they make: the same with every request and credential of theirs."""
         return LOCAL if self.local else self.name
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
-    """Who asks, as the guard found it."""
+    """Who asks, as the guard found it.
+
+    Raises:
+        ProblemError: 403, no guard stands before this: nobody may do it.
+    """
     caller = connection.scope.get("caller")
     if isinstance(caller, Caller):
         return caller
-    host = connection.client.host if connection.client else "?"
-    return Caller(f"operator@{host}", EVERY_SCOPE, local=True)
+    raise forbidden("Nobody may do this: nobody has asked who it is.")
 
 
 AnyCaller = Annotated[Caller, Depends(caller_of)]

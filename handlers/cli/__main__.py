@@ -11,8 +11,9 @@ from uuid import UUID
 
 import typer
 
-from handlers.cli import database, letters
+from handlers.cli import database, keys, letters
 from handlers.cli.client import Client
+from handlers.cli.keys import own_key
 from handlers.cli.outcome import Code, fail
 from handlers.cli.showing import print_json, print_saga, print_sagas, print_table
 from models.states import Command, CurrentStep, SagaStatus
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(letters.app, name="dead-letters")
 app.command("migrate")(database.migrate)
 app.command("verify")(database.verify)
+app.command("key")(keys.key)
 
 OrderId = Annotated[UUID, typer.Argument(help="The order's id.", show_default=False)]
 Status = Annotated[SagaStatus | None, typer.Option(help="Only sagas of this status.")]
@@ -58,7 +60,7 @@ def service(
     name = operator or _login()
     if not name.isprintable():
         fail("--operator: must not contain control characters", Code.USAGE)
-    context.obj = Client(url, name[:100], as_json)
+    context.obj = Client(url, name[:100], as_json, own_key())
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import json
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
@@ -23,11 +23,13 @@ class Client:
         url: its address, without a path.
         operator: who is asking; the service writes it into the history.
         as_json: whether answers are to be printed as they are.
+        key: an API key or a token; None: the service is on this machine and asks for none.
     """
 
     url: str
     operator: str
     as_json: bool = False
+    key: str | None = field(default=None, repr=False)
 
     def ask(self, method: str, *path: str, query: dict[str, Any] | None = None, body: Any = None) -> Any:
         """The answer's JSON. Whatever goes wrong is said in words, and ends the command.
@@ -53,6 +55,9 @@ class Client:
             headers={"X-Operator": self.operator.encode().decode("latin-1"), "Accept": "application/json"}
             | ({} if body is None else {"Content-Type": "application/json"}),
         )
+        if self.key:
+            # for the service alone: not for where it may send us
+            request.add_unredirected_header("Authorization", f"Bearer {self.key}")
         try:
             # the service is on this machine: through no proxy
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=SECONDS) as answer:

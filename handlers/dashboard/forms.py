@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from handlers.access.own_page import from_own_page
 from handlers.finding import Reason
 from handlers.problems import FieldError, InvalidError, ProblemError
 from handlers.strict_body import content_type_of, read_body
@@ -53,7 +54,7 @@ async def _sent(request: Request) -> dict[str, str]:
     Raises:
         ProblemError: it comes from elsewhere, is no form, is too large, or names a field twice.
     """
-    if not _is_ours(request):
+    if not from_own_page(request.headers):
         raise ProblemError(
             403,
             "forbidden",
@@ -78,18 +79,6 @@ def _pairs(text: str) -> list[tuple[str, str]]:
         return []
     strictly: dict[str, Any] = {"keep_blank_values": True, "strict_parsing": True, "errors": "strict"}
     return parse_qsl(text, max_num_fields=_MOST_FIELDS, **strictly)
-
-
-def _is_ours(request: Request) -> bool:
-    headers = request.headers
-    if headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        return False
-    if (origin := headers.get("origin")) is None:
-        return "sec-fetch-site" in headers
-    try:
-        return urlsplit(origin).netloc == headers.get("host")
-    except ValueError:
-        return False
 
 
 Sent = Annotated[dict[str, str], Depends(_sent)]

@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from handlers.access.callers import Caller
 from handlers.dashboard.words import FILTERS
 from handlers.problems import ProblemError
 
@@ -59,7 +60,7 @@ def page(
     if problem:
         status, headers = problem.status_code, problem.headers
     values = {"problem": problem, "wrong": _wrong_in(problem) if problem else {}} | values
-    html = _PAGES.get_template(template).render(root=root_of(request), **values)
+    html = _PAGES.get_template(template).render(root=root_of(request), who=_logged_in(request), **values)
     return HTMLResponse(html, status, {**_HEADERS, **(headers or {})})
 
 
@@ -72,6 +73,12 @@ def root_of(request: Request) -> str:
     """The relative address of `/`, as seen from the page that is asked for."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     return "../" * (path.count("/") - 1) or "./"
+
+
+def _logged_in(request: Request) -> str | None:
+    """Who looks at the page; None where nobody is asked who they are."""
+    caller = request.scope.get("caller")
+    return caller.name if isinstance(caller, Caller) and not caller.local else None
 
 
 def _wrong_in(problem: ProblemError) -> dict[str, str]:

@@ -4,19 +4,22 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from handlers.dashboard.rendering import page
-from handlers.operators import operator
 from handlers.problems import ProblemError, mistake, problem_of
 from saga.logs import get_logger
 
 log = get_logger(__name__)
 
 _WORDS = {
-    403: ("Not from here", "Open the dashboard on the machine that the service runs on, over the loopback address."),
+    401: ("Not from here", "Open the dashboard on the machine that the service runs on, over the loopback address."),
+    403: (
+        "Not allowed",
+        "Log in with a key or a token that has the scope `operate`; or ask from a page of this service.",
+    ),
     404: ("Not found", "Look for it in the list of sagas, by its customer or its age."),
     422: ("This cannot be understood", "Correct the address, or begin again from the list of sagas."),
     500: ("A mistake of ours", "Try again. If it happens again, look into the service's log."),
@@ -45,8 +48,8 @@ class PageRoute(APIRoute):
 
 
 def pages() -> APIRouter:
-    """A router for pages: for operators alone, and no part of the API's contract."""
-    return APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[Depends(operator)])
+    """A router for pages, which are no part of the API's contract."""
+    return APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 def error_page(request: Request, problem: HTTPException) -> Response:

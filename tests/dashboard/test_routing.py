@@ -99,10 +99,10 @@ async def test_what_is_not_there_is_said_on_a_page(service: Service, path: str, 
 async def test_pages_are_for_operators(service: Service, path: str) -> None:
     transport = httpx2.ASGITransport(app=service.app, client=("192.0.2.7", 1))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as stranger:
-        page = Page.of(await stranger.get(path), 403)
+        page = Page.of(await stranger.get(path), 401)
     assert page.one("h1").words == "Not from here"
     assert "192.0.2.7" in page.one("main").words
-    Page.of(await service.client.get(path, headers={"X-Forwarded-For": "127.0.0.1"}), 403)
+    Page.of(await service.client.get(path, headers={"X-Forwarded-For": "127.0.0.1"}), 401)
 
 
 async def test_what_is_no_page_is_a_problem_as_ever(service: Service) -> None:

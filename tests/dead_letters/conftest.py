@@ -15,6 +15,9 @@ from faststream.rabbit import RabbitBroker
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from handlers.access.credentials import Access
+from handlers.access.guard import guard
+from handlers.dashboard.login import refusing_pages
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
 from handlers.letters import Letters
@@ -163,6 +166,8 @@ def letters_app(pool: AsyncEngine, bus: Bus) -> FastAPI:
     app = FastAPI()
     answer_problems(app)
     app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy())))
+    access = Access(sessions(pool))
+    guard(app, access, refusing_pages(access))
     return app
 
 

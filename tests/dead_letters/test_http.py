@@ -125,5 +125,5 @@ async def test_only_operators_may_look_or_act(pool: AsyncEngine, bus: Bus) -> No
             ("POST", f"/{uuid4()}/redrive"),
             ("DELETE", f"/{uuid4()}?reason=x"),
         ):
-            problem(await api.call(method, path), 403)
-        problem(await api.call("POST", "/redrive", json={}), 403)
+            problem(await api.call(method, path), 401)
+        problem(await api.call("POST", "/redrive", json={}), 401)

@@ -15,8 +15,10 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
+from handlers.access.credentials import Access
 from handlers.dashboard.routes import dashboard_routes
 from handlers.dashboard.stand_ins import StandIns
+from handlers.dead_letter_routes import dead_letter_routes
 from handlers.followers import Followers
 from handlers.http import http_app
 from handlers.letters import Letters
@@ -124,7 +126,11 @@ class Service:
 
 @asynccontextmanager
 async def serving(
-    engine: Engine, pool: Sessions, policy: Policy, asyncapi: Callable[[], dict[str, Any]] = lambda: ASYNCAPI
+    engine: Engine,
+    pool: Sessions,
+    policy: Policy,
+    asyncapi: Callable[[], dict[str, Any]] = lambda: ASYNCAPI,
+    access: Access | None = None,
 ) -> AsyncIterator[Service]:
     """The API, called as long as the block lasts."""
     watch = WitnessedWatch(pool)
@@ -138,10 +144,21 @@ async def serving(
     letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy)
     more = [
         operating_routes(engine, pool, policy),
-        live_routes(followers),
+        live_routes(followers, pool),
+        dead_letter_routes(letters),
         dashboard_routes(engine, pool, policy, letters, StandIns({})),
     ]
-    app = http_app(engine, pool, policy, unready=unready, asyncapi=asyncapi, watch=watch, metrics=metrics, more=more)
+    app = http_app(
+        engine,
+        pool,
+        policy,
+        unready=unready,
+        asyncapi=asyncapi,
+        watch=watch,
+        metrics=metrics,
+        access=access or Access(pool),
+        more=more,
+    )
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield Service(client, app, engine, pool, watch, followers, missing)

@@ -209,8 +209,8 @@ async def test_a_client_that_goes_away_leaves_no_waiter_behind(service: Service)
     path = f"/api/orders/{order_id}/saga"
     scope = {
         "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"",
-        "headers": [(b"prefer", b"wait=30")], "root_path": "", "http_version": "1.1", "scheme": "http",
-        "server": ("orders", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"},
+        "headers": [(b"prefer", b"wait=30"), (b"host", b"localhost")], "root_path": "", "http_version": "1.1",
+        "scheme": "http", "server": ("orders", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"},
     }  # fmt: skip
     held = asyncio.create_task(service.app(scope, receive, send))
     async with asyncio.timeout(5):

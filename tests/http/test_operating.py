@@ -48,17 +48,18 @@ def _come_from(service: Service, host: str) -> None:
 
 @pytest.mark.parametrize("host", ["203.0.113.9", "10.0.0.1", "::2", "::ffff:10.0.0.1", "testclient", ""])
 async def test_whoever_is_not_on_this_machine_is_told_what_to_do(service: Service, host: str) -> None:
-    _come_from(service, host)
     order = await service.place()
+    _come_from(service, host)
     for method, path in (("GET", ""), ("POST", "/retry"), ("POST", f"/{order['id']}/retry")):
         response = await service.client.request(method, f"/api/sagas{path}", json={})
-        assert "ssh" in problem(response, 403)["detail"]
+        assert "ssh" in problem(response, 401)["detail"]
+        assert response.headers["www-authenticate"] == "Bearer"
 
 
 async def test_no_header_makes_a_client_local(service: Service) -> None:
     _come_from(service, "203.0.113.9")
     forged = {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
-    problem(await service.client.get("/api/sagas", headers=forged), 403)
+    problem(await service.client.get("/api/sagas", headers=forged), 401)
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
@@ -68,7 +69,7 @@ async def test_whoever_comes_through_a_proxy_is_refused_even_where_the_server_be
     """With FORWARDED_ALLOW_IPS=* uvicorn takes every client to be where X-Forwarded-For says."""
     async with listening(service.app, forwarded_allow_ips="*") as url, httpx2.AsyncClient(base_url=url) as client:
         refused = await client.get("/api/sagas", headers={header: "127.0.0.1"})
-        assert header in problem(refused, 403)["detail"]
+        assert header in problem(refused, 401)["detail"]
         assert (await client.get("/api/sagas")).status_code == 200
 
 

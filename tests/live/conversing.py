@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message
 
-HOST = "orders.example:5002"
+HOST = "localhost:5002"
 
 
 class Socket:
@@ -87,7 +87,7 @@ async def conversing(app: ASGIApp, order_id: str, **headers: str) -> AsyncIterat
     scope = {
         "type": "websocket", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
         "headers": [(name.encode(), value.encode()) for name, value in ({"host": HOST} | headers).items()],
-        "http_version": "1.1", "scheme": "ws", "server": ("orders.example", 5002), "client": ("127.0.0.1", 1),
+        "http_version": "1.1", "scheme": "ws", "server": ("localhost", 5002), "client": ("127.0.0.1", 1),
         "subprotocols": [], "asgi": {"version": "3.0"}, "extensions": {"websocket.http.response": {}},
     }  # fmt: skip
     socket = Socket()

@@ -59,8 +59,9 @@ async function refresh() {
   const late = setTimeout(() => fetching.abort(), PATIENCE);
   try {
     const response = await fetch(location.href, { signal: fetching.signal, cache: "no-store" });
-    // what a page needs beside its content, a page that stands in for it has not got
-    if (response.ok && "standsIn" in main.dataset) location.reload();
+    // what a page needs beside its content, a page that stands in for it has not got; nor has the login, which is
+    // another page
+    if (response.ok && ("standsIn" in main.dataset || response.redirected)) location.reload();
     else if (response.ok) show(await response.text());
     else beat(response.status === 503 ? "the database is away; trying again" : "cannot be shown anew; reload", true);
   } catch {

@@ -1,0 +1,140 @@
+"""What somebody shows: a key, a token, or the cookie of a browser that is logged in; and whom that makes them."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from starlette.requests import HTTPConnection
+
+from handlers.access.callers import Caller, Scope
+from handlers.access.cookies import cookie_of
+from handlers.access.keys import PREFIX, Key, find_key
+from handlers.access.local import local_caller
+from handlers.access.own_page import from_own_page
+from handlers.access.refusals import forbidden, unauthorized
+from handlers.access.tokens import Tokens
+from saga import logins
+from saga.database import Sessions
+from saga.logins import Login
+
+LOGIN_SECONDS = 12 * 3600
+"""The longest that a browser stays logged in."""
+_HOW = "Send `Authorization: Bearer` with an API key or a token."
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential that is good now."""
+
+    caller: Caller
+    name: str
+    """Tells it from others, and nothing of what is secret of it."""
+    expires_at: datetime | None
+
+
+class Access:
+    """Knows who somebody is. One per process.
+
+    Args:
+        sessions: where the logins of browsers are, each statement a transaction of its own.
+        keys: of services.
+        tokens: reads those of people; None: there are none.
+    """
+
+    def __init__(self, sessions: Sessions, keys: Sequence[Key] = (), tokens: Tokens | None = None) -> None:
+        self._keys = keys
+        self._tokens = tokens
+        self._sessions = sessions
+
+    @property
+    def configured(self) -> bool:
+        """Whether anybody can show anything; if not, whoever is on this machine may do all."""
+        return bool(self._keys or self._tokens)
+
+    async def caller(self, connection: HTTPConnection) -> Caller:
+        """Who asks.
+
+        Raises:
+            ProblemError: 401, nobody; 403, a page from elsewhere, with what its reader's browser has; 503, that cannot
+                be told at the moment.
+        """
+        if not self.configured:
+            return local_caller(connection)
+        shown = connection.headers.getlist("authorization")
+        if shown:
+            return (await self.credential(_bearer(shown))).caller
+        if cookie := cookie_of(connection):
+            return await self._logged_in(connection, cookie)
+        raise unauthorized(_HOW)
+
+    async def credential(self, presented: str) -> Credential:
+        """What somebody presents as a key or a token.
+
+        Raises:
+            ProblemError: 401, it is neither; 503, that cannot be told at the moment.
+        """
+        if presented.startswith(PREFIX) or not self._tokens:
+            key = find_key(self._keys, presented)
+            if key is None:
+                raise unauthorized("There is no such API key.", invalid=True)
+            if not key.valid(datetime.now(UTC)):
+                raise unauthorized("This API key has expired.", invalid=True)
+            return Credential(key.caller, _name_of(key), key.expires_at)
+        told = await self._tokens.read(presented)
+        return Credential(told.caller, _name_of(self._tokens), told.expires_at)
+
+    async def log_in(self, presented: str) -> str:
+        """Log a browser in; returns what it is to show from now on.
+
+        Raises:
+            ProblemError: 401, what is presented is no credential; 403, it is not an operator's.
+        """
+        credential = await self.credential(presented)
+        caller = credential.caller
+        if not caller.may(Scope.OPERATE):
+            raise forbidden("The dashboard needs the scope `operate`, which this credential does not have.")
+        value = secrets.token_urlsafe(32)
+        login = Login(caller.name, caller.user_id, sorted(caller.scopes), credential.name)
+        most = timedelta(seconds=LOGIN_SECONDS)
+        async with self._sessions() as session:
+            await logins.keep_login(session, value, login, most, credential.expires_at)
+        return value
+
+    async def log_out(self, value: str) -> None:
+        """Let nobody in any more who shows this."""
+        async with self._sessions() as session:
+            await logins.forget_login(session, value)
+
+    async def _logged_in(self, connection: HTTPConnection, cookie: str) -> Caller:
+        websocket = connection.scope["type"] == "websocket"
+        if (websocket or connection.scope["method"] not in _SAFE) and not from_own_page(connection.headers):
+            raise forbidden("This does not come from a page of this service: what your browser keeps is for those.")
+        async with self._sessions() as session:
+            login = await logins.find_login(session, cookie)
+        caller = self._still_good(login) if login else None
+        if caller is None:
+            raise unauthorized("You are not logged in any more.", invalid=True)
+        return caller
+
+    def _still_good(self, login: Login) -> Caller | None:
+        """Whom a login makes them, as long as what they logged in with is good; what it lost since is lost to them."""
+        scopes = frozenset(scope for scope in Scope if scope in login.scopes)
+        if self._tokens and login.credential == _name_of(self._tokens):
+            return Caller(login.name, scopes, login.user_id)
+        for key in self._keys:
+            if login.credential == _name_of(key) and key.valid(datetime.now(UTC)):
+                return replace(key.caller, scopes=key.scopes & scopes)
+        return None
+
+
+def _name_of(source: Key | Tokens) -> str:
+    return f"key:{source.digest.hex()}" if isinstance(source, Key) else f"token:{source.issuer}"
+
+
+def _bearer(headers: list[str]) -> str:
+    scheme, _, presented = headers[0].partition(" ")
+    if len(headers) > 1 or scheme.lower() != "bearer" or not presented.strip():
+        raise unauthorized(_HOW, invalid=True)
+    return presented.strip()

@@ -1,0 +1,48 @@
+"""How `/openapi.json` says what an operation needs: written from the table of rules."""
+
+from http import HTTPMethod, HTTPStatus
+from typing import Any
+
+from handlers.access.rules import RULES, operation
+from handlers.problems import MEDIA_TYPE
+
+_SCHEMES = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "ok_<id>_<secret>",
+        "description": "An API key of a service.",
+    },
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token of a person; `orders:*` are about the orders of its `sub` alone.",
+    },
+}
+_METHODS = {method.lower() for method in HTTPMethod}
+_PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
+_CHALLENGE = {"WWW-Authenticate": {"description": "`Bearer`, and what is wrong.", "schema": {"type": "string"}}}
+_REFUSALS = {
+    HTTPStatus.UNAUTHORIZED: "Nobody is named by the credential, or there is none.",
+    HTTPStatus.FORBIDDEN: "The credential does not have the scope; or a page from elsewhere asks.",
+}
+
+
+def with_access(document: dict[str, Any]) -> dict[str, Any]:
+    """Write into an OpenAPI document what each operation needs, and how it is refused."""
+    document.setdefault("components", {})["securitySchemes"] = _SCHEMES
+    for path, operations in document["paths"].items():
+        for method, described in operations.items():
+            if method not in _METHODS:
+                continue
+            rule = RULES.get(operation(method.upper(), path))
+            if rule is None or rule.scope is None:
+                described["security"] = []
+                continue
+            described["security"] = [{scheme: [str(rule.scope)]} for scheme in _SCHEMES]
+            for status, words in _REFUSALS.items():
+                described["responses"].setdefault(
+                    str(status.value), {"description": words, "headers": _CHALLENGE, "content": {MEDIA_TYPE: _PROBLEM}}
+                )
+    return document

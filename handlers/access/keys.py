@@ -1,0 +1,119 @@
+"""API keys, for services. `API_KEYS` has none of them, only what tells that one is right.
+
+    API_KEYS = entry *( blank entry )        entry = id ":" sha256 ":" scope *( "+" scope ) [ ":" expiry ]
+    key      = "ok_" id "_" secret           id = 1 to 64 of A-Z a-z 0-9 . -    secret = 1 to 256 of visible ASCII
+
+An id has no `_`, so the first one behind it ends it. It may stand twice, with two secrets, while one takes the place of
+the other.
+"""
+
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from handlers.access.callers import Caller, Scope
+
+PREFIX = "ok_"
+_ID = r"[A-Za-z0-9.-]{1,64}"
+_KEY = re.compile(rf"ok_({_ID})_([\x21-\x7e]{{1,256}})")
+_ENTRY = re.compile(rf"({_ID}):([0-9a-fA-F]{{64}}):([a-z:+]+?)(?::(\d.*))?")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
+"""RFC 3339."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of an API key."""
+
+    id: str
+    digest: bytes
+    """SHA-256 of its secret, which is random: no slower hash is needed."""
+    scopes: frozenset[Scope]
+    expires_at: datetime | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """Whom it stands for."""
+        return Caller(f"key:{self.id}", self.scopes)
+
+    def valid(self, now: datetime) -> bool:
+        """Whether it has not expired."""
+        return self.expires_at is None or now < self.expires_at
+
+
+def parse_keys(text: str) -> tuple[Key, ...]:
+    """The keys that `API_KEYS` names.
+
+    Raises:
+        ValueError: which entry is wrong, and how. It quotes none.
+    """
+    keys = tuple(_entry(number, entry) for number, entry in enumerate(text.split(), start=1))
+    if not keys:
+        raise ValueError("names no key; leave it out where there is none")
+    return keys
+
+
+def make_key(id_: str, scopes: Iterable[Scope], expires_at: datetime | None = None) -> tuple[str, str]:
+    """A new key, which nobody can tell again, and its entry for `API_KEYS`.
+
+    Raises:
+        ValueError: the id cannot be one.
+    """
+    if not re.fullmatch(_ID, id_):
+        raise ValueError("an id has 1 to 64 characters of A-Z, a-z, 0-9, `.` and `-`")
+    secret = secrets.token_urlsafe(32)
+    parts = [id_, sha256(secret.encode()).hexdigest(), "+".join(scopes)]
+    if expires_at:
+        parts.append(expires_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"))
+    return f"{PREFIX}{id_}_{secret}", ":".join(parts)
+
+
+def find_key(keys: Iterable[Key], presented: str) -> Key | None:
+    """The key that is presented, expired or not.
+
+    Every key is compared with it, to the last byte: how long that takes tells neither how much of a secret was right
+    nor whether there is such an id.
+    """
+    parts = _KEY.fullmatch(presented)
+    id_, secret = parts.groups() if parts else ("", "")
+    digest, found = sha256(secret.encode()).digest(), None
+    for key in keys:
+        same = hmac.compare_digest(key.digest, digest)
+        if same & hmac.compare_digest(key.id.encode(), id_.encode()):
+            found = key
+    return found
+
+
+def _entry(number: int, entry: str) -> Key:
+    parts = _ENTRY.fullmatch(entry)
+    if not parts:
+        raise ValueError(f"entry {number} is not id:sha256-of-the-secret:scope+scope, or with :expiry behind it")
+    id_, digest, scopes, expiry = parts.groups()
+    if not set(scopes.split("+")) <= set(Scope):
+        raise ValueError(f"entry {number} has a scope that does not exist; there are {', '.join(Scope)}")
+    expires_at = None
+    if expiry:
+        try:
+            expires_at = instant(expiry)
+        except ValueError as error:
+            raise ValueError(f"entry {number} has an expiry that is {error}") from error
+    return Key(id_, bytes.fromhex(digest), frozenset(map(Scope, scopes.split("+"))), expires_at)
+
+
+def instant(text: str) -> datetime:
+    """A moment, as RFC 3339 has it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    wrong = "not a moment such as 2027-01-31T00:00:00Z"
+    if not _INSTANT.fullmatch(text):
+        raise ValueError(wrong)
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError as error:
+        raise ValueError(wrong) from error
