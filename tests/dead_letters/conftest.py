@@ -27,6 +27,7 @@ from saga.bus import DEAD_LETTER_QUEUE, Bus
 from saga.database import Sessions, connect, sessions
 from saga.engine import Engine
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
+from saga.senders import EVERYBODY, Senders
 from saga.values import Policy
 from tests.waiting import until
 
@@ -161,11 +162,11 @@ class Api:
         return await self.call("POST", f"/{id_}/redrive")
 
 
-def letters_app(pool: AsyncEngine, bus: Bus) -> FastAPI:
+def letters_app(pool: AsyncEngine, bus: Bus, senders: Senders = EVERYBODY) -> FastAPI:
     """The routes as an application."""
     app = FastAPI()
     answer_problems(app)
-    app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy())))
+    app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy(), senders)))
     access = Access(sessions(pool))
     guard(app, access, refusing_pages(access))
     return app

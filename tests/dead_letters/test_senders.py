@@ -9,19 +9,13 @@ import aio_pika
 import httpx2
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
-from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
-from handlers.dead_letter_routes import dead_letter_routes
-from handlers.letters import Letters
-from handlers.problems import answer_problems
 from local.broker import RabbitMQ
 from saga.bus import Bus
-from saga.database import sessions
 from saga.senders import FIRST_SENDER, Senders, UntrustedSenderError, sender_of, user_in
-from saga.values import Policy
-from tests.dead_letters.conftest import Api, Table, Wire, take
+from tests.dead_letters.conftest import Api, Table, Wire, letters_app, take
 
 VALIDATED = "domain.inventory.InventoryValidated"
 EXPECTED = {"domain.inventory.": "inventory", "domain.": "anybody", "domain.order.": "shop"}
@@ -105,10 +99,7 @@ async def billing(rabbitmq: RabbitMQ, vhost: str) -> AsyncIterator[Wire]:
 
 
 def api_of(pool: AsyncEngine, bus: Bus, senders: Senders) -> Api:
-    app = FastAPI()
-    answer_problems(app)
-    app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy(), senders)))
-    transport = httpx2.ASGITransport(app=app, client=("127.0.0.1", 1))
+    transport = httpx2.ASGITransport(app=letters_app(pool, bus, senders), client=("127.0.0.1", 1))
     return Api(httpx2.AsyncClient(transport=transport, base_url="http://localhost"))
 
 
