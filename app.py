@@ -118,7 +118,8 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
         await engine.run()
 
     watch = Watch(statements(reading))
-    followers = Followers(watch, Snapshots(statements(reading), settings.policy))
+    snapshots = Snapshots(statements(reading), settings.policy)
+    followers = Followers(watch, snapshots, per_client=settings.limits.streams_per_client)
 
     published = PublishedKeys(settings.jwt_jwks_url) if settings.jwt_jwks_url else None
     access = Access(statements(reading), settings.keys, _tokens(settings, published))
@@ -163,6 +164,7 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
         watch=watch,
         metrics=Exposition(statements(reading), framework, settings.policy.saga_timeout).text,
         access=access,
+        limits=settings.limits,
         more=[
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(letters),

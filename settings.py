@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError
 from yarl import URL
 
 from handlers.access.keys import Key, parse_keys
+from handlers.access.limits import Limits
 from handlers.access.local import is_loopback
 from handlers.access.signing import key_of_pem
 from saga.errors import ConfigurationError
@@ -47,6 +48,8 @@ _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full
 _ROOT_CERTIFICATE = Path("~/.postgresql/root.crt")
 """Where libpq, and so our driver, looks for a CA of which nothing is said."""
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
+
+_LIMITS = Limits()
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 _Pairs = Annotated[str | None, Field(pattern=r"^\s*[^=,\s]+=[^,]*(,\s*[^=,\s]+=[^,]*)*$")]
@@ -79,6 +82,10 @@ class Settings(BaseSettings):
     jwt_jwks_url: str | None = None
     jwt_public_key: str | None = None
     """PEM: what JWT_PUBLIC_KEY_FILE names."""
+    key_requests_per_second: float = Field(default=_LIMITS.key_requests_per_second, gt=0, le=1_000_000)
+    user_requests_per_second: float = Field(default=_LIMITS.user_requests_per_second, gt=0, le=1_000_000)
+    open_orders_per_user: int = Field(default=_LIMITS.open_orders_per_user, ge=1, le=1_000_000)
+    streams_per_client: int = Field(default=_LIMITS.streams_per_client, ge=1, le=1_000_000)
     stand_ins: str | None = None
     """Where the stand-in participants of a local system are told how to behave, for the dashboard's page `/try`."""
     otel_exporter_otlp_endpoint: str | None = None
@@ -327,6 +334,16 @@ class Settings(BaseSettings):
     def amqp_dsn(self) -> str:
         """Where RabbitMQ is; a place that does not exist where nothing says so, since contracts need none."""
         return self.amqp_url or "amqp://nowhere.invalid/"
+
+    @property
+    def limits(self) -> Limits:
+        """How much one client may ask for."""
+        return Limits(
+            key_requests_per_second=self.key_requests_per_second,
+            user_requests_per_second=self.user_requests_per_second,
+            open_orders_per_user=self.open_orders_per_user,
+            streams_per_client=self.streams_per_client,
+        )
 
     @property
     def policy(self) -> Policy:

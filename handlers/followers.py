@@ -5,12 +5,15 @@ the saga stands now. So whoever reads slowly misses steps, all of which are in t
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
 from starlette.types import Scope
 
+from handlers.access.callers import Caller
+from handlers.access.limits import too_many
 from handlers.hanging_up import hang_up_of
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError
 from handlers.snapshots import Snapshot, Snapshots
@@ -41,6 +44,7 @@ class Followers:
         snapshots: reads how it stands.
         keep_alive: seconds after which something is said although nothing changed.
         patience: seconds that a client may take to read.
+        per_client: the most that one client may follow at once; on this machine anybody may, where access is open.
     """
 
     def __init__(
@@ -50,11 +54,15 @@ class Followers:
         *,
         keep_alive: float = KEEP_ALIVE_SECONDS,
         patience: float = SEND_SECONDS,
+        per_client: int = MAX_FOLLOWERS,
     ) -> None:
         self.limit = MAX_FOLLOWERS
         """How many there may be."""
         self.watch, self.snapshots, self.keep_alive, self.patience = watch, snapshots, keep_alive, patience
         self._open: set[Follower] = set()
+        self._per_client = per_client
+        self._of_client: Counter[str] = Counter()
+        """How many there are of each client."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -65,8 +73,11 @@ class Followers:
         """A client, as long as the block lasts.
 
         Raises:
-            ProblemError: 503, there are too many, or the service is stopping.
+            ProblemError: 503, there are too many, or the service is stopping; 429, too many of this client's.
         """
+        caller: Caller = scope["caller"]
+        if not caller.local and self._of_client[caller.name] >= self._per_client:
+            raise too_many("too_many_streams", f"You follow {self._per_client} orders already.", RETRY_AFTER_SECONDS)
         if self.watch.closed or len(self) >= self.limit:
             raise ProblemError(
                 503,
@@ -76,10 +87,14 @@ class Followers:
             )
         follower = Follower(self, hang_up_of(scope))
         self._open.add(follower)
+        self._of_client[caller.name] += 1
         try:
             yield follower
         finally:
             self._open.discard(follower)
+            self._of_client[caller.name] -= 1
+            if not self._of_client[caller.name]:
+                del self._of_client[caller.name]
 
     def close(self) -> None:
         """Cut what goes on a second from now. Close the watch too: then streams end by themselves before."""

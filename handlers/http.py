@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from handlers.access.credentials import Access
 from handlers.access.documented import with_access
 from handlers.access.guard import guard
+from handlers.access.limits import Limits
 from handlers.contracts import contract_routes
 from handlers.dashboard.login import login_routes, refusing_pages
 from handlers.ordering import order_routes
@@ -47,6 +48,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     watch: Watch,
     metrics: Callable[[], Awaitable[bytes]],
     access: Access,
+    limits: Limits,
     more: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """The HTTP API as an ASGI application. It opens and starts nothing, and has no lifespan of its own.
@@ -59,6 +61,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         asyncapi: the contract of the bus.
         metrics: in Prometheus' text format.
         access: tells who somebody is.
+        limits: how much one may ask for.
         watch: whom clients wait with; close it first when the service stops.
         more: the operators' part, which needs other things than these.
     """
@@ -73,7 +76,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     )
     answer_problems(app)
     app.add_middleware(Requests)
-    app.include_router(order_routes(engine, sessions, policy, watch))
+    app.include_router(order_routes(engine, sessions, policy, watch, limits.open_orders_per_user))
     for router in more:
         app.include_router(router)
     app.include_router(_health_routes(unready, metrics))
@@ -81,7 +84,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     app.include_router(login_routes(access))
     write_openapi = app.openapi
     app.openapi = lambda: with_access(as_problem_json(write_openapi()))  # type: ignore[method-assign]
-    guard(app, access, refusing_pages(access))
+    guard(app, access, limits, refusing_pages(access))
     return app
 
 

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Header, Request, Response
 
 from handlers.access.callers import AnyCaller
+from handlers.access.limits import ORDERS_AGAIN_SECONDS, too_many
 from handlers.access.refusals import forbidden
 from handlers.conditional import CONDITIONAL_HEADERS, DOCUMENTED, IfNoneMatch, Prefer, Shown, respond, show
 from handlers.paging import After, Limit, cursor, place
@@ -52,7 +53,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watch) -> APIRouter:
+def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watch, most_open: int) -> APIRouter:
     """The routes under `/api/orders`."""
     router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=StrictRoute)
 
@@ -63,6 +64,8 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         """Place an order. With the answer it is committed, and its saga has begun."""
         if caller.user_id not in (None, body.user_id):
             raise forbidden("You may order for yourself only: `userId` must be the `sub` of your token.")
+        if not caller.local:
+            await _require_room(sessions, body.user_id, idempotency_key, most_open)
         reach("http.read")
         request, accepted = await accept(engine, body, idempotency_key)
         reach("http.accepted")
@@ -127,6 +130,15 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
     return router
 
 
+async def _require_room(sessions: Sessions, user_id: UUID, idempotency_key: str | None, most: int) -> None:
+    """Refuse one more order of somebody who has so many open ones; not one that is only placed again."""
+    async with sessions() as session:
+        full = await store.has_open_orders(session, user_id, most)
+        again = full and idempotency_key and await store.is_known(session, _identity(user_id, idempotency_key))
+    if full and not again:
+        raise too_many("too_many_open_orders", f"This customer has {most} open orders.", ORDERS_AGAIN_SECONDS)
+
+
 async def accept(engine: Engine, body: OrderBody, idempotency_key: str | None) -> tuple[OrderRequest, Accepted]:
     """Have an order accepted; what it asked for, and what it became.
 
@@ -181,10 +193,14 @@ def _request(body: OrderBody, idempotency_key: str | None) -> OrderRequest:
     """What the body asks for. A key counts per customer; without one every request is an order of its own."""
     order_id = uuid4()
     return OrderRequest(
-        identity=f"key:{body.user_id}:{idempotency_key}" if idempotency_key else f"order:{order_id}",
+        identity=_identity(body.user_id, idempotency_key) if idempotency_key else f"order:{order_id}",
         order_id=order_id,
         chosen=False,
         user_id=body.user_id,
         items=[item.model_dump(mode="json", by_alias=True) for item in body.items],
         total_amount=total_of(body.items),
     )
+
+
+def _identity(user_id: UUID, idempotency_key: str) -> str:
+    return f"key:{user_id}:{idempotency_key}"

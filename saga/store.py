@@ -400,6 +400,27 @@ async def is_order_of(session: AsyncSession, order_id: UUID, user_id: UUID) -> b
     return (await session.execute(found)).one_or_none() is not None
 
 
+_NEWEST_OF_USER = (
+    select(_ORDERS.c.status)
+    .where(_ORDERS.c.user_id == bindparam("user"))
+    .order_by(_ORDERS.c.created_at.desc(), _ORDERS.c.id.desc())
+    .limit(bindparam("among"))
+    .subquery()
+)
+_OPEN_OF_USER = select(func.count()).where(_NEWEST_OF_USER.c.status == OrderStatus.PENDING.value)
+
+
+async def has_open_orders(session: AsyncSession, user_id: UUID, count: int) -> bool:
+    """Whether a user has so many open orders; of all that they ever placed, only the newest are looked at."""
+    found = await session.execute(_OPEN_OF_USER, {"user": user_id, "among": 2 * count})
+    return found.scalar_one() >= count
+
+
+async def is_known(session: AsyncSession, identity: str) -> bool:
+    """Whether a request of this identity gave an order before."""
+    return (await session.execute(_FIND_IDENTITIES, {"keys": [identity]})).one_or_none() is not None
+
+
 _UPDATED_AT = (
     select(_SAGAS.c.order_id, _SAGAS.c.updated_at.label("saga"), _ORDERS.c.updated_at.label("order"))
     .join(_ORDERS, _ORDERS.c.id == _SAGAS.c.order_id)

@@ -23,9 +23,11 @@ _SCHEMES = {
 _METHODS = {method.lower() for method in HTTPMethod}
 _PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
 _CHALLENGE = {"WWW-Authenticate": {"description": "`Bearer`, and what is wrong.", "schema": {"type": "string"}}}
+_AGAIN = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 _REFUSALS = {
-    HTTPStatus.UNAUTHORIZED: "Nobody is named by the credential, or there is none.",
-    HTTPStatus.FORBIDDEN: "The credential does not have the scope; or a page from elsewhere asks.",
+    HTTPStatus.UNAUTHORIZED: ("Nobody is named by the credential, or there is none.", _CHALLENGE),
+    HTTPStatus.FORBIDDEN: ("The credential does not have the scope; or a page from elsewhere asks.", _CHALLENGE),
+    HTTPStatus.TOO_MANY_REQUESTS: ("The client asks too often, or has too much already.", _AGAIN),
 }
 
 
@@ -41,8 +43,8 @@ def with_access(document: dict[str, Any]) -> dict[str, Any]:
                 described["security"] = []
                 continue
             described["security"] = [{scheme: [str(rule.scope)]} for scheme in _SCHEMES]
-            for status, words in _REFUSALS.items():
+            for status, (words, headers) in _REFUSALS.items():
                 described["responses"].setdefault(
-                    str(status.value), {"description": words, "headers": _CHALLENGE, "content": {MEDIA_TYPE: _PROBLEM}}
+                    str(status.value), {"description": words, "headers": headers, "content": {MEDIA_TYPE: _PROBLEM}}
                 )
     return document

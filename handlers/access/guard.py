@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from handlers.access.careful import Careful
 from handlers.access.credentials import Access
+from handlers.access.limits import Limits, Rates
 from handlers.access.refusals import forbidden
 from handlers.access.rules import RULES, Rule, operation
 from handlers.problems import ProblemError, answer, mistake, problem_of
@@ -33,17 +34,18 @@ class _Operation:
     pattern: Pattern[str]
 
 
-def guard(app: FastAPI, access: Access, refuse_page: RefusePage) -> None:
+def guard(app: FastAPI, access: Access, limits: Limits, refuse_page: RefusePage) -> None:
     """Let nothing into this application but what the table of rules allows; every answer has careful headers.
 
     Args:
         app: with all its routes, or with some to come before it is asked first.
         access: tells who somebody is.
+        limits: how much one may ask for.
         refuse_page: answers a browser.
     """
-    build = app.build_middleware_stack
+    build, rates = app.build_middleware_stack, Rates(limits)
     # outermost: before what answers errors, too
-    app.build_middleware_stack = lambda: Careful(_Guard(app, build(), access, refuse_page))  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: Careful(_Guard(app, build(), access, rates, refuse_page))  # type: ignore[method-assign]
 
 
 def operations(app: FastAPI) -> list[str]:
@@ -52,9 +54,10 @@ def operations(app: FastAPI) -> list[str]:
 
 
 class _Guard:
-    def __init__(self, app: FastAPI, inner: ASGIApp, access: Access, refuse_page: RefusePage) -> None:
+    def __init__(self, app: FastAPI, inner: ASGIApp, access: Access, rates: Rates, refuse_page: RefusePage) -> None:
         self._inner = inner
         self._access = access
+        self._rates = rates
         self._refuse_page = refuse_page
         self._operations = _operations(app)
 
@@ -83,6 +86,7 @@ class _Guard:
         if rule.scope is None:
             return
         caller = await self._access.caller(HTTPConnection(scope))
+        self._rates.admit(caller)
         if why := rule.refuses(caller):
             challenge = f'Bearer error="insufficient_scope", scope="{rule.scope}"'
             raise ProblemError(403, "forbidden", why, {"WWW-Authenticate": challenge})

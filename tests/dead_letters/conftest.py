@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from handlers.access.credentials import Access
 from handlers.access.guard import guard
+from handlers.access.limits import Limits
 from handlers.dashboard.login import refusing_pages
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
@@ -168,7 +169,7 @@ def letters_app(pool: AsyncEngine, bus: Bus, senders: Senders = EVERYBODY) -> Fa
     answer_problems(app)
     app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy(), senders)))
     access = Access(sessions(pool))
-    guard(app, access, refusing_pages(access))
+    guard(app, access, Limits(), refusing_pages(access))
     return app
 
 

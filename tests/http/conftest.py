@@ -19,7 +19,7 @@ from handlers.access.credentials import Access
 from handlers.dashboard.routes import dashboard_routes
 from handlers.dashboard.stand_ins import StandIns
 from handlers.dead_letter_routes import dead_letter_routes
-from handlers.followers import Followers
+from handlers.followers import MAX_FOLLOWERS, Followers
 from handlers.http import http_app
 from handlers.letters import Letters
 from handlers.live_routes import live_routes
@@ -131,6 +131,7 @@ async def serving(
     policy: Policy,
     asyncapi: Callable[[], dict[str, Any]] = lambda: ASYNCAPI,
     access: Access | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Service]:
     """The API, called as long as the block lasts."""
     watch = WitnessedWatch(pool)
@@ -139,7 +140,9 @@ async def serving(
     async def unready() -> list[str]:
         return missing
 
-    followers = Followers(watch, Snapshots(pool, policy))
+    followers = Followers(
+        watch, Snapshots(pool, policy), per_client=limits.streams_per_client if limits else MAX_FOLLOWERS
+    )
     metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
     letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy)
     more = [
@@ -157,6 +160,7 @@ async def serving(
         watch=watch,
         metrics=metrics,
         access=access or Access(pool),
+        limits=limits or Limits(),
         more=more,
     )
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)

@@ -1,0 +1,53 @@
+"""How much one client may ask for. Whoever is on this machine, where no access is configured, may ask for anything."""
+
+from dataclasses import dataclass
+from math import ceil
+
+from handlers.access.callers import Caller
+from handlers.access.rates import Rate
+from handlers.problems import ProblemError
+
+ORDERS_AGAIN_SECONDS = 30
+"""When somebody may come again who has too many open orders: about as long as an order takes, where all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that each may have, in one process."""
+
+    key_requests_per_second: float = 200
+    """Of one API key, on average; five seconds' worth at once."""
+    user_requests_per_second: float = 20
+    """Of one person, in the same way."""
+    open_orders_per_user: int = 1000
+    """Placed over HTTP, whoever places them."""
+    streams_per_client: int = 100
+    """That go on at once, of one API key or person."""
+
+
+class Rates:
+    """Counts the requests of each client, and tells who asks too often.
+
+    Args:
+        limits: how often they may.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._keys, self._users = Rate(limits.key_requests_per_second), Rate(limits.user_requests_per_second)
+
+    def admit(self, caller: Caller) -> None:
+        """Count a request.
+
+        Raises:
+            ProblemError: 429, the client has asked too often.
+        """
+        if caller.local:
+            return
+        rate = self._keys if caller.user_id is None else self._users
+        if seconds := rate.wait(caller.name):
+            raise too_many("too_many_requests", "You ask too often.", ceil(seconds))
+
+
+def too_many(reason: str, detail: str, seconds: int) -> ProblemError:
+    """429: a client has, or asks for, more than one may; `seconds` from now it is worth asking again."""
+    return ProblemError(429, reason, f"{detail} Come again in {seconds} s.", {"Retry-After": str(seconds)})
