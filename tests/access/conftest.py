@@ -13,6 +13,7 @@ import pytest_asyncio
 from handlers.access.callers import Scope
 from handlers.access.credentials import Access
 from handlers.access.keys import Key, make_key, parse_keys
+from handlers.access.limits import Limits
 from handlers.access.signing import OneKey, key_of_pem
 from handlers.access.tokens import Tokens
 from saga.database import connect, sessions
@@ -20,7 +21,7 @@ from saga.engine import Engine
 from saga.values import Policy
 from tests.access.issuer import AUDIENCE, ISSUER, RSA, pem, token
 from tests.databases import Databases
-from tests.http.conftest import Service, order_body, serving
+from tests.http.conftest import LIMITS, Service, order_body, serving
 
 OWNER, OTHER = uuid4(), uuid4()
 """Two people."""
@@ -67,7 +68,11 @@ def header(presented: str | None) -> dict[str, str]:
 
 @asynccontextmanager
 async def asking(
-    url: str, keys: tuple[Key, ...] = KEYS, policy: Policy | None = None, tokens: Tokens | None = None
+    url: str,
+    keys: tuple[Key, ...] = KEYS,
+    policy: Policy | None = None,
+    tokens: Tokens | None = None,
+    limits: Limits = LIMITS,
 ) -> AsyncIterator[Service]:
     """A service that asks for these, on this database, as long as the block lasts."""
     database = connect(url, connections=4, name="tests")
@@ -76,7 +81,7 @@ async def asking(
     task = asyncio.create_task(engine.run())
     tokens = tokens or Tokens(ISSUER, AUDIENCE, OneKey(key_of_pem(pem(RSA))))
     access = Access(sessions_of(database), keys, tokens)
-    async with serving(engine, sessions(database), policy, access=access) as service:
+    async with serving(engine, sessions(database), policy, access=access, limits=limits) as service:
         yield service
     task.cancel()
     await asyncio.wait([task])

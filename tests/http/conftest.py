@@ -16,10 +16,11 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
 from handlers.access.credentials import Access
+from handlers.access.limits import Limits
 from handlers.dashboard.routes import dashboard_routes
 from handlers.dashboard.stand_ins import StandIns
 from handlers.dead_letter_routes import dead_letter_routes
-from handlers.followers import MAX_FOLLOWERS, Followers
+from handlers.followers import Followers
 from handlers.http import http_app
 from handlers.letters import Letters
 from handlers.live_routes import live_routes
@@ -36,6 +37,7 @@ from saga.values import Decision, Event, Policy, when_due
 from tests.waiting import until
 
 ASYNCAPI = {"asyncapi": "3.0.0", "info": {"title": "Order service", "version": "1.0.0"}}
+LIMITS = Limits()
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
 
 
@@ -130,8 +132,9 @@ async def serving(
     pool: Sessions,
     policy: Policy,
     asyncapi: Callable[[], dict[str, Any]] = lambda: ASYNCAPI,
+    *,
     access: Access | None = None,
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
 ) -> AsyncIterator[Service]:
     """The API, called as long as the block lasts."""
     watch = WitnessedWatch(pool)
@@ -140,9 +143,7 @@ async def serving(
     async def unready() -> list[str]:
         return missing
 
-    followers = Followers(
-        watch, Snapshots(pool, policy), per_client=limits.streams_per_client if limits else MAX_FOLLOWERS
-    )
+    followers = Followers(watch, Snapshots(pool, policy), per_client=limits.streams_per_client)
     metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
     letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy)
     more = [
@@ -160,7 +161,7 @@ async def serving(
         watch=watch,
         metrics=metrics,
         access=access or Access(pool),
-        limits=limits or Limits(),
+        limits=limits,
         more=more,
     )
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
@@ -193,12 +194,12 @@ def policy() -> Policy:
 
 
 @asynccontextmanager
-async def running(url: str, policy: Policy) -> AsyncIterator[Service]:
+async def running(url: str, policy: Policy, limits: Limits = LIMITS) -> AsyncIterator[Service]:
     """The API with an engine that runs, on this database, as long as the block lasts."""
     database = connect(url, connections=4, name="tests")
     engine = Engine(sessions(database), policy, lambda _: None)
     task = asyncio.create_task(engine.run())
-    async with serving(engine, sessions(database), policy) as service:
+    async with serving(engine, sessions(database), policy, limits=limits) as service:
         yield service
     task.cancel()
     await asyncio.wait([task])
