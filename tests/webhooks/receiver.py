@@ -46,7 +46,7 @@ class Receiver:
         self.open: dict[str, int] = defaultdict(int)
         self.most_open: dict[str, int] = defaultdict(int)
         """Requests at the same time."""
-        self.connections: set[asyncio.Task[Any]] = set()
+        self.connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
         self._came = asyncio.Condition()
         self.release = asyncio.Event()
         """Ends what hangs."""
@@ -67,16 +67,12 @@ class Receiver:
         """Take the requests of one connection."""
         task = asyncio.current_task()
         assert task
-        self.connections.add(task)
-        try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                while await self._take(reader, writer):
-                    pass
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-            self.connections.discard(task)
+        self.connections[task] = writer
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await self._take(reader, writer):
+                pass
+        writer.close()
+        del self.connections[task]
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -137,6 +133,6 @@ async def receiving() -> AsyncIterator[Receiver]:
     finally:
         receiver.release.set()
         server.close()
-        for connection in receiver.connections:
-            connection.cancel()
+        for writer in receiver.connections.values():
+            writer.transport.abort()
         await asyncio.gather(*receiver.connections)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from saga.engine import Engine
 from saga.traceparent import trace_id
-from saga.webhooks import claims, courier, deliveries, endpoints, housekeeping
+from saga.webhooks import claims, courier, deliveries, endpoints, housekeeping, marks
 from saga.webhooks.answers import Answer
 from saga.webhooks.disabling import DISABLED
 from saga.webhooks.housekeeping import Housekeeping
@@ -124,8 +125,8 @@ async def test_the_standards_schedule_ends_after_ten_attempts_and_disables_the_e
         await system.write(endpoint.id, due="now() + interval '1 hour'")
         await system.until_all("failed")
     hours = [5 / 3600, 5 / 60, 0.5, 2, 5, 10, 14, 20, 24]
-    for wait, expected in zip(waits, hours, strict=True):
-        assert 0.8 * expected < wait.total_seconds() / 3600 <= 1.1 * expected
+    for waited, expected in zip(waits, hours, strict=True):
+        assert 0.8 * expected < waited.total_seconds() / 3600 <= 1.1 * expected
     disabled = await system.place.call(endpoints.find_endpoint, endpoint.id)
     assert disabled.status == "disabled"
     assert disabled.disabled_reason == "all 10 attempts of a delivery failed, the last: answered 500"
@@ -180,7 +181,7 @@ async def test_one_that_hangs_with_very_much_due_does_not_delay_the_others(syste
             well = await system.endpoint(f"/well/{number}")
             began = time.monotonic()
             await system.write(well.id)
-            await system.receiver.until(lambda path=f"/well/{number}": system.receiver.at(path))
+            await system.receiver.until(partial(system.receiver.at, f"/well/{number}"))
             assert time.monotonic() - began < 2.5
         assert system.receiver.most_open["/hanging"] == claims.MOST_EACH
     # what was under way is handed back at once
@@ -292,7 +293,7 @@ async def test_what_ends_while_the_database_is_away_is_written_down_later(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await system.write((await system.endpoint()).id)
-    mark, away = courier.mark_if_leased, 3
+    mark, away = marks.mark_if_leased, 3
 
     async def sometimes(*arguments: Any) -> Any:
         nonlocal away
