@@ -51,6 +51,9 @@ from saga.starting import prepare
 from saga.supervise import supervised, upon_stop_signal
 from saga.timers import Timers
 from saga.tracing import TRACER
+from saga.webhooks.courier import Courier
+from saga.webhooks.housekeeping import Housekeeping
+from saga.webhooks.sender import Sender
 from settings import Settings, load
 
 log = get_logger(__name__)
@@ -94,7 +97,12 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
     reading = connect(settings.database_dsn, connections=5, name="order-service api", checked=True)
     bus = Bus(settings.amqp_dsn)
     relay = Relay(statements(outbox), bus)
-    engine = Engine(sessions(database), settings.policy, relay.hand_over)
+    sender = Sender(settings.allowed_receivers)
+    # what a power cut undoes here is sent again, which the contract allows too
+    hooks = connect(settings.database_dsn, connections=2, name="order-service webhooks", synchronous_commit="off")
+    courier = Courier(sessions(hooks), sender, settings.webhook_waits)
+    housekeeping = Housekeeping(statements(hooks))
+    engine = Engine(sessions(database), settings.policy, relay.hand_over, courier.wake)
 
     timers = Timers(statements(database), engine, settings.policy.reask)
 
@@ -131,11 +139,15 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
             stack.push_async_callback(database.dispose)
             stack.push_async_callback(outbox.dispose)
             stack.push_async_callback(reading.dispose)
+            stack.push_async_callback(hooks.dispose)
             stack.push_async_callback(bus.close)
+            stack.push_async_callback(sender.close)
             if settings.tracing:
                 await stack.enter_async_context(TRACER.exporting(settings.traced_share))
             await stack.enter_async_context(supervised("relay", relay.run))
             stack.push_async_callback(relay.finish)
+            await stack.enter_async_context(supervised("courier", courier.run))
+            await stack.enter_async_context(supervised("housekeeping", housekeeping.run))
             await stack.enter_async_context(supervised("engine", advance))
             await stack.enter_async_context(supervised("timers", timers.run))
             await stack.enter_async_context(supervised("activity", recorder.run))

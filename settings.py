@@ -37,6 +37,7 @@ from saga.senders import Senders, user_in
 from saga.tls import require_certificates, require_file
 from saga.values import Policy
 from saga.webhooks.addresses import Allowed, allowances
+from saga.webhooks.schedule import STANDARD
 
 _HEARTBEAT = 5
 """Seconds. RabbitMQ takes back what a consumer holds that has been silent for two to three times as long: until then
@@ -47,6 +48,8 @@ _TRUSTED = re.compile(r"domain\.[A-Za-z.]*=(?!\S*,domain\.)\S+")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _ROOT_CERTIFICATE = Path("~/.postgresql/root.crt")
 """Where libpq, and so our driver, looks for a CA of which nothing is said."""
+_LONGEST_WAIT, _MOST_WAITS = 604_800, 50
+"""Of a webhook: seconds, and how many."""
 _SAMPLERS = ("always_on", "always_off", "traceidratio")
 
 _LIMITS = Limits()
@@ -98,6 +101,7 @@ class Settings(BaseSettings):
     otel_sdk_disabled: bool = False
     trace_url: str | None = None
     webhook_allow: str | None = None
+    webhook_retry_seconds: str | None = None
     test_failpoint: str | None = None
     """For the fault tests: see `saga.failpoints`."""
 
@@ -194,6 +198,21 @@ class Settings(BaseSettings):
     @classmethod
     def _hosts_and_ports(cls, value: str | None) -> str | None:
         allowances(value or "")
+        return value
+
+    @field_validator("webhook_retry_seconds")
+    @classmethod
+    def _waits(cls, value: str | None) -> str | None:
+        try:
+            waits = [float(one) for one in value.split(",")] if value is not None else []
+        except ValueError:
+            waits = [0.0]
+        # nan is in no such range
+        if len(waits) > _MOST_WAITS or not all(0 < wait <= _LONGEST_WAIT for wait in waits):
+            raise ValueError(
+                f"must be at most {_MOST_WAITS} waits in seconds, comma-separated, each above 0 and at most"
+                f" {_LONGEST_WAIT}: 5,300,1800"
+            )
         return value
 
     @field_validator("otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint")
@@ -307,6 +326,13 @@ class Settings(BaseSettings):
     def allowed_receivers(self) -> Allowed:
         """Where webhooks may go besides https and public addresses."""
         return allowances(self.webhook_allow or "")
+
+    @property
+    def webhook_waits(self) -> tuple[timedelta, ...]:
+        """The waits before each further attempt of a webhook."""
+        if self.webhook_retry_seconds is None:
+            return STANDARD
+        return tuple(timedelta(seconds=float(one)) for one in self.webhook_retry_seconds.split(","))
 
     @property
     def tracing(self) -> bool:

@@ -206,6 +206,24 @@ MESSAGES = (
     Panel("In hand", {"{{handler}}": together("faststream_received_messages_in_process", "handler")}),
 )
 
+WEBHOOKS = (
+    Panel(
+        "Webhooks undelivered",
+        {
+            "deliveries": stored("order_service_webhooks_undelivered"),
+            "endpoints disabled": stored("order_service_webhook_endpoints_disabled"),
+        },
+    ),
+    Panel(
+        "The oldest undelivered webhook",
+        {"its age": stored("order_service_webhook_oldest_undelivered_age_seconds")},
+        "s",
+        "Some customer's system does not take it.",
+    ),
+    Panel("Attempts", {"{{outcome}}": per_second("order_service_webhook_attempts_total", "outcome")}, "ops"),
+    Panel("An attempt", quantiles("order_service_webhook_attempt_duration_seconds"), "s"),
+)
+
 WORKERS = (
     Panel(
         "Events in one transaction",
@@ -235,5 +253,6 @@ ROWS = {
     "Steps": STEPS,
     "What needs a person": PEOPLE,
     "Messages": MESSAGES,
+    "Webhooks": WEBHOOKS,
     "Workers": WORKERS,
 }

@@ -109,6 +109,17 @@ def _standing(all_: Overview) -> Iterator[Metric]:
     )
     unroutable = "Of those, the ones that no queue takes"
     yield _gauges("outbox_unroutable_messages", f"{unroutable}. {_SAME}", "key", all_.unroutable)
+    yield _gauge(
+        "webhooks_undelivered", f"Deliveries of webhooks that wait, up to {MOST}. {_SAME}", all_.webhooks_undelivered
+    )
+    yield _gauge(
+        "webhook_oldest_undelivered_age_seconds",
+        f"Age of the oldest of those, 0 where there is none. {_SAME}",
+        _seconds(all_.webhook_oldest),
+    )
+    yield _gauge(
+        "webhook_endpoints_disabled", f"Endpoints that are sent nothing, up to {MOST}. {_SAME}", all_.webhooks_disabled
+    )
     letters = dict.fromkeys(DEAD_LETTER_REASONS, 0)
     for reason, count in all_.dead_letters.items():
         # whoever may publish may invent reasons

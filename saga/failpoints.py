@@ -42,6 +42,10 @@ Point = Literal[
     "relay.confirmed",
     "relay.removed",
     "relay.claimed",
+    # a delivery of a webhook
+    "webhook.claimed",
+    "webhook.sent",
+    "webhook.marked",
     # a deadline
     "timer.due",
     "timer.locked",

@@ -15,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from models.states import DEAD_LETTER_REASONS, TERMINAL, Command, IncidentKind
 from models.states import EntryStatus as S
+from saga.webhooks.attempts import Outcome
 from saga.workers import common_folder, is_alive, is_worker
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -58,6 +59,15 @@ UNPUBLISHED = Counter(
     ["key", "why"],
 )
 DEAD_LETTERS = Counter("order_service_dead_letters_total", "Messages that could not be handled, by reason.", ["reason"])
+WEBHOOK_ATTEMPTS = Counter(
+    "order_service_webhook_attempts_total", "Attempts at delivering webhooks, by what became of them.", ["outcome"]
+)
+WEBHOOK_SECONDS = Histogram(
+    "order_service_webhook_attempt_duration_seconds",
+    "From the begin of an attempt to the receiver's answer, or to where it was given up.",
+    ["outcome"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
+)
 TASK_RESTARTS = Counter("order_service_task_restarts_total", "Background tasks that died and were restarted.", ["task"])
 CONSUMER_RESTARTS = Counter(
     "order_service_consumer_restarts_total", "Consuming connections that were given up and opened again."
@@ -80,6 +90,8 @@ _KNOWN: tuple[tuple[Counter | Histogram, Iterable[Sequence[str]]], ...] = (
     (RETRIES, product(Command)),
     (INCIDENTS, product(IncidentKind)),
     (DEAD_LETTERS, product(DEAD_LETTER_REASONS)),
+    (WEBHOOK_ATTEMPTS, product(Outcome)),
+    (WEBHOOK_SECONDS, product(Outcome)),
 )
 for _counter, _series in _KNOWN:
     for _words in _series:

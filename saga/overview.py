@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Interval, Select, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.states import Timer
-from models.tables import DeadLetter, OrderSaga, Outbox, table_of
+from models.states import DeliveryStatus, Timer
+from models.tables import DeadLetter, OrderSaga, Outbox, Webhook, WebhookDelivery, table_of
 from saga.bus import UNROUTABLE
 
 MOST = 100_000
@@ -21,6 +21,7 @@ MOST = 100_000
 
 
 _SAGAS, _OUTBOX, _LETTERS = table_of(OrderSaga), table_of(Outbox), table_of(DeadLetter)
+_WEBHOOKS, _DELIVERIES = table_of(Webhook), table_of(WebhookDelivery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,12 @@ class Overview:
     outbox: int
     outbox_oldest: timedelta | None
     """Of those that a queue would take."""
+    webhooks_undelivered: int
+    """Deliveries of webhooks that wait, or are under way."""
+    webhook_oldest: timedelta | None
+    """Of those."""
+    webhooks_disabled: int
+    """Endpoints that are sent nothing."""
     unroutable: Mapping[str, int]
     """Messages that no queue takes, by routing key."""
     dead_letters: Mapping[str, int]
@@ -61,6 +68,11 @@ _SOME_SAGAS = _some(_SAGAS.c.created_at, where=_UNFINISHED)
 _SOME_OLD_SAGAS = _some(_SAGAS.c.created_at, where=_UNFINISHED & _OLD)
 _SOME_PARKED_SAGAS = _some(_SAGAS.c.id, where=_SAGAS.c.incident.is_not(None) & (_SAGAS.c.timer == Timer.REASK))
 _SOME_MESSAGES = _some(_OUTBOX.c.created_at, _OUTBOX.c.last_error.is_distinct_from(UNROUTABLE).label("leaves"))
+# in the words of the partial index
+_UNDELIVERED = _DELIVERIES.c.status == DeliveryStatus.PENDING.value
+_SOME_DELIVERIES = _some(_DELIVERIES.c.created_at, where=_UNDELIVERED)
+_DISABLED = _WEBHOOKS.c.disabled_at.is_not(None) & _WEBHOOKS.c.deleted_at.is_(None)
+_SOME_DISABLED = _some(_WEBHOOKS.c.disabled_at, where=_DISABLED)
 
 _NUMBERS = select(
     select(func.count()).select_from(_SOME_SAGAS).scalar_subquery().label("unfinished"),
@@ -71,6 +83,12 @@ _NUMBERS = select(
     select(func.clock_timestamp() - func.min(_SOME_MESSAGES.c.created_at).filter(_SOME_MESSAGES.c.leaves))
     .scalar_subquery()
     .label("outbox_oldest"),
+    select(func.count()).select_from(_SOME_DELIVERIES).scalar_subquery().label("webhooks_undelivered"),
+    select(func.clock_timestamp() - func.min(_DELIVERIES.c.created_at))
+    .where(_UNDELIVERED)
+    .scalar_subquery()
+    .label("webhook_oldest"),
+    select(func.count()).select_from(_SOME_DISABLED).scalar_subquery().label("webhooks_disabled"),
 )
 _INCIDENTS = _count_by(_SAGAS.c.incident["kind"].astext, _SAGAS.c.incident.is_not(None))
 _UNROUTABLE = _count_by(_OUTBOX.c.routing_key, _OUTBOX.c.last_error == UNROUTABLE)

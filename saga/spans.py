@@ -18,9 +18,11 @@ from saga.moves import COMPENSATIONS, Move, Origin
 from saga.outbox import DEAD_LETTER_EXCHANGE, Envelope
 from saga.traceparent import is_sampled, new_child, of_message, of_step, trace_id
 from saga.values import Entry, Outcome, Saga
+from saga.webhooks.attempts import Attempt
+from saga.webhooks.attempts import Outcome as AttemptOutcome
 
 Attributes = Mapping[str, str | int | bool]
-Kind = Literal["internal", "server", "consumer", "producer"]
+Kind = Literal["internal", "server", "consumer", "producer", "client"]
 _RIGHT_ENDS = (EntryStatus.COMPLETED, EntryStatus.RESOLVED, EntryStatus.CANCELLED)
 """How a step ends without an error."""
 
@@ -83,6 +85,35 @@ def of_publication(envelope: Envelope, now: int) -> Span:
         "producer",
         attributes,
         error="dead letter" if dead else None,
+    )
+
+
+def of_attempt(attempt: Attempt, outcome: AttemptOutcome) -> Iterator[Span]:
+    """One attempt at telling a customer's system, where the event that it tells of is told of at all."""
+    claimed, status = attempt.claimed, attempt.answer.status
+    if not (claimed.traceparent and attempt.context and is_sampled(claimed.traceparent)):
+        return
+    attributes: dict[str, str | int | bool] = {
+        "webhook.id": str(claimed.webhook_id),
+        "webhook.delivery.id": str(claimed.id),
+        "webhook.attempt": claimed.attempts + 1,
+        "webhook.outcome": outcome,
+        "http.request.method": "POST",
+    }
+    if claimed.order_id:
+        attributes["order.id"] = str(claimed.order_id)
+    if status is not None:
+        attributes["http.response.status_code"] = status
+    failed = "no answer" if status is None else None if outcome is AttemptOutcome.DELIVERED else str(status)
+    yield Span(
+        f"webhook {claimed.type}",
+        attempt.context,
+        claimed.traceparent,
+        attempt.began,
+        max(attempt.began, attempt.ended),
+        "client",
+        attributes,
+        error=failed,
     )
 
 

@@ -18,6 +18,7 @@ from saga.moves import Move
 from saga.outbox import Envelope
 from saga.traceparent import is_sampled, trace_id
 from saga.tracing import TRACER
+from saga.webhooks.attempts import Attempt, Outcome
 
 log = get_logger(__name__)
 
@@ -45,6 +46,26 @@ def not_published(failed: Iterable[tuple[Envelope, str]]) -> None:
     """These messages stay in the outbox for now, and why."""
     for (key, why), count in Counter((envelope.routing_key, why.split(":")[0]) for envelope, why in failed).items():
         metrics.UNPUBLISHED.labels(key, why).inc(count)
+
+
+def attempted(attempt: Attempt, outcome: Outcome) -> None:
+    """An attempt at delivering a webhook is over, and what became of it is written down."""
+    claimed, answer = attempt.claimed, attempt.answer
+    _labelled(metrics.WEBHOOK_ATTEMPTS, outcome).inc()
+    _labelled(metrics.WEBHOOK_SECONDS, outcome).observe(answer.seconds)
+    TRACER.tell(spans.of_attempt(attempt, outcome))
+    log.info(
+        "webhook attempt",
+        webhook_id=claimed.webhook_id,
+        delivery_id=claimed.id,
+        event_id=claimed.event_id,
+        order_id=claimed.order_id,
+        attempt=claimed.attempts + 1,
+        outcome=outcome,
+        http_status=answer.status,
+        seconds=round(answer.seconds, 3),
+        trace_id=trace_id(claimed.traceparent) if claimed.traceparent else None,
+    )
 
 
 @cache

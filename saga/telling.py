@@ -100,6 +100,8 @@ KNOWN: Mapping[str, Callable[[object], object]] = {
     "saga_id": _id,
     "event_id": _id,
     "trace_id": _id,
+    "webhook_id": _id,
+    "delivery_id": _id,
     "signal": _word,
     "outcome": _word,
     "step": _word,

@@ -123,6 +123,14 @@ def _standstills() -> Iterator[Case]:
         fires=(5, 6),
         summary="The oldest message in the outbox has not been published for 1m 1s.",
     )
+    yield Case(
+        "OrderServiceWebhooksUndelivered",
+        "an hour old, and then older for five minutes",
+        both("webhook_oldest_undelivered_age_seconds", "3600x2 3660x6 0x2"),
+        quiet=(2, 7, 10),
+        fires=(8, 9),
+        summary="A webhook has not been delivered for 1h 1m 0s.",
+    )
     queue = "order-service.InventoryReserved"
     yield Case(
         "OrderServiceQueueWithoutConsumer",

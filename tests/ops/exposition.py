@@ -48,4 +48,4 @@ def of_the_service() -> Iterator[Any]:
     yield from _Whole(_NOTHING, timedelta(seconds=300)).collect()
 
 
-_NOTHING = Overview(0, 0, None, {}, 0, 0, None, {}, {})
+_NOTHING = Overview(0, 0, None, {}, 0, 0, None, 0, None, 0, {}, {})

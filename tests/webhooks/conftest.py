@@ -1,6 +1,9 @@
 """An engine, endpoints and what is delivered to them, on a database of its own."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,13 +13,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.states import SUBSCRIBABLE
 from saga.cells import Signal
-from saga.database import Sessions, connect, statements
+from saga.database import Sessions, connect, sessions, statements
 from saga.engine import Engine
 from saga.webhooks import endpoints
+from saga.webhooks.courier import Courier
 from saga.webhooks.endpoints import Endpoint
+from saga.webhooks.schedule import STANDARD
 from tests.engine.conftest import order_request, reply, running_engine
+from tests.waiting import until
+from tests.webhooks.receiver import Receiver, receiving
+from tests.webhooks.standing_in import PlainSender
 
 OWNER = "key:shop"
+TRACEPARENT = f"00-{'1' * 32}-{'2' * 16}-01"
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
 
 
@@ -80,3 +89,75 @@ async def happy(engine: Engine, **changed: Any) -> UUID:
     for signal in HAPPY:
         await engine.advance(reply(signal, order_id))
     return order_id
+
+
+class System:
+    """A place, a receiver, and couriers between them."""
+
+    def __init__(self, place: Place, receiver: Receiver) -> None:
+        self.place = place
+        self.receiver = receiver
+
+    async def endpoint(self, path: str = "/hooks", behaviour: str = "ok", **changed: Any) -> Endpoint:
+        """An endpoint of the receiver, which knows its secret."""
+        endpoint, secret = await self.place.subscribe(self.receiver.url(path), **changed)
+        self.receiver.secrets[path] = [secret]
+        self.receiver.behaviour[path] = behaviour
+        return endpoint
+
+    async def write(self, webhook_id: UUID, count: int = 1, due: str = "now()") -> None:
+        """Deliveries, as the engine writes them."""
+        await self.place.execute(
+            "INSERT INTO webhook_deliveries"
+            " (id, webhook_id, event_id, order_id, type, body, traceparent, status, next_attempt_at, created_at)"
+            " SELECT gen_random_uuid(), :id, gen_random_uuid(), gen_random_uuid(), 'order.created',"
+            f" convert_to('{{\"number\": ' || n || '}}', 'UTF8'), :traceparent, 'pending', {due}, clock_timestamp()"
+            " FROM generate_series(1, :count) n",
+            id=webhook_id,
+            count=count,
+            traceparent=TRACEPARENT,
+        )
+
+    async def until(self, condition: str, seconds: float = 10, **values: Any) -> None:
+        """Wait until that is true in the database."""
+
+        async def holds() -> bool:
+            return bool(await self.place.value(f"SELECT {condition}", **values))
+
+        await until(holds, seconds)
+
+    async def until_all(self, status: str, seconds: float = 10) -> None:
+        """Wait until every delivery is so."""
+        await self.until("bool_and(status = :status) FROM webhook_deliveries", seconds, status=status)
+
+    async def let_time_pass(self) -> None:
+        """What is to be tried again later is due now."""
+        await self.place.execute(
+            "UPDATE webhook_deliveries SET next_attempt_at = now() WHERE status = 'pending' AND lease IS NULL"
+        )
+
+    @asynccontextmanager
+    async def courier(
+        self, waits: Sequence[timedelta] = STANDARD, within: float = 15, sender: Any = None
+    ) -> AsyncIterator[Courier]:
+        """A courier that runs as long as the block; the receiver has so many seconds to answer."""
+        pool = connect(self.place.pool.url, connections=1, name="courier under test")
+        plain = PlainSender(within)
+        courier = Courier(sessions(pool), sender or plain, waits)
+        task = asyncio.create_task(courier.run())
+        try:
+            yield courier
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await plain.close()
+            await pool.dispose()
+            if not task.cancelled():
+                task.result()
+
+
+@pytest.fixture
+async def system(place: Place) -> AsyncIterator[System]:
+    """A receiver beside the database."""
+    async with receiving() as receiver:
+        yield System(place, receiver)

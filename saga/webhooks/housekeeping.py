@@ -1,0 +1,92 @@
+"""What nobody waits for: deliveries of endpoints that were disabled or deleted, and those that are long over.
+
+Any worker does it, in pieces, passing over what another one has in hand.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, Interval, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from saga.database import Sessions
+from saga.errors import classify
+from saga.logs import get_logger
+from saga.webhooks.disabling import PIECE, fail_waiting
+
+log = get_logger(__name__)
+
+EVERY = timedelta(seconds=10)
+KEPT_FOR = timedelta(days=30)
+"""How long a delivery is remembered that has ended, from when it was written."""
+OUTLIVED_BY = timedelta(hours=1)
+"""How long an endpoint's row outlives its deletion: no transaction that has seen it before takes as long."""
+
+_DELETE = """
+DELETE FROM webhook_deliveries WHERE id IN (
+    SELECT old.id FROM webhooks w CROSS JOIN LATERAL (
+        SELECT d.id FROM webhook_deliveries d WHERE d.webhook_id = w.id AND {which}
+        ORDER BY d.created_at, d.id LIMIT :piece FOR UPDATE SKIP LOCKED
+    ) AS old {of} LIMIT :piece
+)
+"""
+_OLD = text(
+    _DELETE.format(which="d.status <> 'pending' AND d.created_at < now() - :kept", of="WHERE w.deleted_at IS NULL")
+).bindparams(bindparam("kept", type_=Interval()))
+_OF_DELETED = text(_DELETE.format(which="true", of="WHERE w.deleted_at IS NOT NULL"))
+_DELETED = text("""
+DELETE FROM webhooks w WHERE w.deleted_at < now() - :outlived
+  AND NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.id)
+""").bindparams(bindparam("outlived", type_=Interval()))
+_OLD_SECRETS = text("""
+UPDATE webhooks SET previous_secret = NULL, previous_secret_until = NULL WHERE previous_secret_until < now()
+""")
+
+
+class Housekeeping:
+    """Tidies up. `run` must be running.
+
+    Args:
+        sessions: in which every statement is a transaction; one is used at a time.
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def run(self) -> None:
+        """Do everything now and then, until cancelled."""
+        while True:
+            try:
+                await self.tidy()
+            except Exception as error:
+                if not classify(error).transient:
+                    raise
+                log.debug("webhooks cannot be tidied up for now", error=error)
+            await asyncio.sleep(EVERY.total_seconds())
+
+    async def tidy(self) -> None:
+        """Do everything there is to do."""
+        await self._in_pieces(fail_waiting)
+        await self._in_pieces(_forget_those_of_the_deleted)
+        await self._in_pieces(_forget_the_old)
+        async with self._sessions() as session:
+            await session.execute(_DELETED, {"outlived": OUTLIVED_BY})
+            await session.execute(_OLD_SECRETS)
+
+    async def _in_pieces(self, do: Callable[[AsyncSession], Awaitable[int]]) -> None:
+        more = True
+        while more:
+            async with self._sessions() as session:
+                more = await do(session) == PIECE
+
+
+async def _forget_those_of_the_deleted(session: AsyncSession) -> int:
+    done = await session.execute(_OF_DELETED, {"piece": PIECE})
+    return cast("CursorResult[Any]", done).rowcount
+
+
+async def _forget_the_old(session: AsyncSession) -> int:
+    done = await session.execute(_OLD, {"kept": KEPT_FOR, "piece": PIECE})
+    return cast("CursorResult[Any]", done).rowcount

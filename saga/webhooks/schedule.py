@@ -1,0 +1,25 @@
+"""When a delivery is tried again. Pure; the jitter is added where the time is written."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+STANDARD = tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400))
+"""The waits before each further attempt: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h, as Standard Webhooks
+recommends it. Three days and a half in all."""
+JITTER = 0.1
+"""Up to this share of a wait is added to it: what failed together is not tried together again."""
+LONGEST_ASKED_FOR = timedelta(hours=24)
+"""How long a receiver can have us wait, whatever it asks for."""
+
+
+def wait_after(attempts: int, waits: Sequence[timedelta], asked_for: timedelta | None) -> timedelta | None:
+    """How long to wait after so many attempts, the last of which has failed; None: no further one is made.
+
+    Args:
+        attempts: made so far, at least one.
+        waits: before each further attempt.
+        asked_for: what the receiver asks for; the longer of both counts.
+    """
+    if attempts > len(waits):
+        return None
+    return max(waits[attempts - 1], min(asked_for or timedelta(0), LONGEST_ASKED_FOR))

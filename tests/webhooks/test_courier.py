@@ -1,0 +1,369 @@
+"""The courier on a real PostgreSQL, with a receiver that verifies with the reference library."""
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from saga.engine import Engine
+from saga.traceparent import trace_id
+from saga.webhooks import claims, courier, deliveries, endpoints, housekeeping, marks
+from saga.webhooks.answers import Answer
+from saga.webhooks.disabling import DISABLED
+from saga.webhooks.housekeeping import Housekeeping
+from tests.engine.conftest import order_request, running_engine
+from tests.waiting import until
+from tests.webhooks.conftest import System, happy
+from tests.webhooks.standing_in import PlainSender
+
+SOON = (timedelta(seconds=0.05), timedelta(seconds=0.05))
+
+
+def counted(outcome: str) -> float:
+    return REGISTRY.get_sample_value("order_service_webhook_attempts_total", {"outcome": outcome}) or 0
+
+
+async def test_what_becomes_of_an_order_arrives_signed_and_is_written_down(system: System, engine: Engine) -> None:
+    endpoint = await system.endpoint()
+    before = counted("delivered")
+    async with system.courier():
+        order_id = await happy(engine)
+        await system.until_all("delivered")
+    got = system.receiver.got
+    assert system.receiver.forged == []
+    assert {one.body["type"] for one in got} == {"order.created", "order.completed"}
+    assert {one.body["data"]["orderId"] for one in got} == {str(order_id)}
+    rows = await system.place.deliveries(endpoint.id)
+    assert {one.id: one.raw for one in got} == {str(row["event_id"]): row["body"] for row in rows}
+    for row in rows:
+        assert (row["attempts"], row["last_status_code"], row["last_error"], row["lease"]) == (1, 204, None, None)
+        [entry] = row["log"]
+        assert entry | {"at": "", "seconds": 0} == {
+            "at": "",
+            "statusCode": 204,
+            "seconds": 0,
+            "error": None,
+            "excerpt": "",
+        }
+    assert counted("delivered") == before + 2
+    trace = await system.place.value("SELECT traceparent FROM order_sagas")
+    for one in got:
+        assert one.headers["content-type"] == "application/json"
+        assert trace_id(one.headers["traceparent"]) == trace_id(trace)
+
+
+async def test_a_commit_wakes_the_courier(system: System, migrated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier, "LOOK_EVERY", timedelta(seconds=60))
+    await system.endpoint()
+    async with system.courier() as woken, running_engine(migrated, []) as engine:
+        engine._announced = woken.wake
+        await asyncio.sleep(0.2)
+        await engine.create(order_request())
+        await system.receiver.until(lambda: system.receiver.got, 3)
+
+
+async def test_each_is_sent_once_however_many_workers_there_are(system: System) -> None:
+    for path in ("/a", "/b", "/c"):
+        await system.write((await system.endpoint(path)).id, 60)
+    async with system.courier(), system.courier(), system.courier():
+        await system.until_all("delivered", 20)
+    got = [one.id for one in system.receiver.got]
+    assert len(got) == len(set(got)) == 180
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "error"),
+    [
+        ("500", 500, "answered 500"),
+        ("302", 302, "answered 302"),
+        ("close", None, "RemoteProtocolError"),
+        ("hang", None, "TimeoutError"),
+        ("drip", None, "TimeoutError"),
+    ],
+)
+async def test_what_is_not_taken_is_tried_again_with_the_same_id(
+    system: System, behaviour: str, code: int | None, error: str
+) -> None:
+    endpoint = await system.endpoint(behaviour=behaviour)
+    await system.write(endpoint.id)
+    async with system.courier(within=0.8):
+        await system.until("attempts = 1 FROM webhook_deliveries")
+        row = (await system.place.rows("SELECT *, next_attempt_at - now() AS wait FROM webhook_deliveries"))[0]
+        assert (row["status"], row["last_status_code"], row["last_error"]) == ("pending", code, error)
+        assert timedelta(seconds=4) < row["wait"] <= timedelta(seconds=5.5)
+        failing = await system.place.call(endpoints.find_endpoint, endpoint.id)
+        assert failing.failures == 1
+        assert failing.failing_since
+        system.receiver.behaviour["/hooks"] = "slow"
+        await system.let_time_pass()
+        await system.until_all("delivered")
+    first, second = system.receiver.got
+    assert (first.id, first.raw) == (second.id, second.raw)
+    assert first.headers["traceparent"] != second.headers["traceparent"]
+    assert "/elsewhere" not in {one.path for one in system.receiver.got}
+    [one] = await system.place.deliveries()
+    assert (one["attempts"], len(one["log"]), one["log"][0]["error"]) == (2, 2, error)
+    assert (await system.place.call(endpoints.find_endpoint, endpoint.id)).failures == 0
+
+
+async def test_the_standards_schedule_ends_after_ten_attempts_and_disables_the_endpoint(system: System) -> None:
+    endpoint = await system.endpoint(behaviour="500")
+    await system.write(endpoint.id)
+    waits: list[timedelta] = []
+    async with system.courier():
+        for attempts in range(1, 10):
+            await system.until("attempts = :attempts FROM webhook_deliveries", attempts=attempts)
+            wait = "SELECT next_attempt_at - clock_timestamp() FROM webhook_deliveries"
+            waits.append(await system.place.value(wait))
+            await system.let_time_pass()
+        # one more waits while the endpoint is disabled
+        await system.write(endpoint.id, due="now() + interval '1 hour'")
+        await system.until_all("failed")
+    hours = [5 / 3600, 5 / 60, 0.5, 2, 5, 10, 14, 20, 24]
+    for waited, expected in zip(waits, hours, strict=True):
+        assert 0.8 * expected < waited.total_seconds() / 3600 <= 1.1 * expected
+    disabled = await system.place.call(endpoints.find_endpoint, endpoint.id)
+    assert disabled.status == "disabled"
+    assert disabled.disabled_reason == "all 10 attempts of a delivery failed, the last: answered 500"
+    first, second = await system.place.deliveries()
+    assert (first["attempts"], first["last_error"]) == (10, "answered 500")
+    assert (second["attempts"], second["last_error"]) == (0, DISABLED)
+    assert len(system.receiver.got) == 10
+    # enabled again, all that failed is delivered
+    system.receiver.behaviour["/hooks"] = "ok"
+    await system.place.call(endpoints.enable, endpoint.id)
+    assert await system.place.call(deliveries.redeliver_failed, endpoint.id, first["created_at"]) == 2
+    async with system.courier():
+        await system.until_all("delivered")
+    assert {one.id for one in system.receiver.got[10:]} == {str(first["event_id"]), str(second["event_id"])}
+
+
+async def test_only_the_last_attempts_are_remembered(system: System) -> None:
+    await system.write((await system.endpoint(behaviour="500")).id)
+    async with system.courier(waits=[timedelta(seconds=0.001)] * 24):
+        await system.until_all("failed", 20)
+    [row] = await system.place.deliveries()
+    assert (row["attempts"], len(row["log"])) == (25, 20)
+    assert row["log"][-1]["at"] > row["log"][0]["at"]
+    assert row["log"][-1]["excerpt"] == "no such thing"
+
+
+async def test_a_receiver_that_is_gone_is_sent_nothing_more(system: System) -> None:
+    endpoint = await system.endpoint(behaviour="410")
+    await system.write(endpoint.id)
+    await system.write(endpoint.id, 5, due="now() + interval '1 hour'")
+    async with system.courier():
+        await system.until_all("failed")
+    assert (await system.place.call(endpoints.find_endpoint, endpoint.id)).disabled_reason == "410 Gone"
+    assert len(system.receiver.got) == 1
+
+
+async def test_a_receiver_may_ask_to_be_left_alone_for_a_while(system: System) -> None:
+    await system.write((await system.endpoint(behaviour="429")).id)
+    async with system.courier():
+        await system.until("attempts = 1 FROM webhook_deliveries")
+    wait = await system.place.value("SELECT next_attempt_at - clock_timestamp() FROM webhook_deliveries")
+    assert timedelta(hours=1.99) < wait < timedelta(hours=2.21)
+
+
+async def test_one_that_hangs_with_very_much_due_does_not_delay_the_others(system: System) -> None:
+    hanging = await system.endpoint("/hanging", "hang")
+    await system.write(hanging.id, 100_000)
+    await system.place.execute("ANALYZE webhook_deliveries")
+    async with system.courier():
+        await system.receiver.until(lambda: system.receiver.open["/hanging"] == claims.MOST_EACH)
+        for number in range(5):
+            well = await system.endpoint(f"/well/{number}")
+            began = time.monotonic()
+            await system.write(well.id)
+            await system.receiver.until(partial(system.receiver.at, f"/well/{number}"))
+            assert time.monotonic() - began < 2.5
+        assert system.receiver.most_open["/hanging"] == claims.MOST_EACH
+    # what was under way is handed back at once
+    assert await system.place.value("SELECT count(*) FROM webhook_deliveries WHERE lease IS NOT NULL") == 0
+
+
+async def test_one_whose_last_attempt_failed_is_tried_one_at_a_time(system: System) -> None:
+    endpoint = await system.endpoint(behaviour="slow")
+    await system.place.execute("UPDATE webhooks SET failures = 1, failing_since = now()")
+    await system.write(endpoint.id, 5)
+    async with system.courier():
+        await system.until_all("delivered")
+    # the first went alone, and when it had succeeded the others followed together
+    assert system.receiver.most_open["/hooks"] == 4
+    assert (await system.place.call(endpoints.find_endpoint, endpoint.id)).failures == 0
+
+
+async def test_many_that_fail_leave_room_for_those_that_do_not(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "MOST", 4)
+    monkeypatch.setattr(claims, "MOST_FAILING", 2)
+    for number in range(6):
+        await system.write((await system.endpoint(f"/failing/{number}", "hang")).id, 3)
+    await system.place.execute("UPDATE webhooks SET failures = 1, failing_since = now()")
+    async with system.courier():
+        await system.receiver.until(lambda: len(system.receiver.got) == 2)
+        await system.write((await system.endpoint("/well")).id, 20)
+        await system.receiver.until(lambda: len(system.receiver.at("/well")) == 20)
+        assert sum(system.receiver.open.values()) == 2
+
+
+async def test_both_secrets_sign_after_a_rotation_until_the_old_one_is_over(system: System) -> None:
+    endpoint = await system.endpoint()
+    [old] = system.receiver.secrets["/hooks"]
+    new = await system.place.call(endpoints.rotate_secret, endpoint.id)
+    async with system.courier():
+        for secret in (old, new):
+            system.receiver.secrets["/hooks"] = [secret]
+            await system.write(endpoint.id)
+            await system.until_all("delivered")
+        assert len(system.receiver.got) == 2
+        assert system.receiver.forged == []
+        await system.place.execute("UPDATE webhooks SET previous_secret_until = now()")
+        await system.write(endpoint.id)
+        await system.until_all("delivered")
+    assert len(system.receiver.got) == 3
+    assert len(system.receiver.got[-1].headers["webhook-signature"].split()) == 1
+
+
+async def test_a_ping_is_tried_once_and_its_failing_changes_nothing(system: System) -> None:
+    endpoint = await system.endpoint(behaviour="410")
+    ping = await system.place.call(endpoints.ping, endpoint.id)
+    async with system.courier():
+        await system.until_all("failed")
+        found = await system.place.call(deliveries.find_delivery, endpoint.id, ping.id)
+        assert (found.attempts, found.last_status_code) == (1, 410)
+        after = await system.place.call(endpoints.find_endpoint, endpoint.id)
+        assert (after.status, after.failures) == ("enabled", 0)
+        system.receiver.behaviour["/hooks"] = "ok"
+        again = await system.place.call(endpoints.ping, endpoint.id)
+        await system.until("status = 'delivered' FROM webhook_deliveries WHERE id = :id", id=again.id)
+    assert system.receiver.got[-1].body["data"] == {"webhookId": str(endpoint.id)}
+    assert system.receiver.got[0].id != system.receiver.got[1].id
+
+
+async def test_a_disabled_or_deleted_endpoint_is_sent_nothing(system: System) -> None:
+    disabled, gone = await system.endpoint("/disabled"), await system.endpoint("/gone")
+    well = await system.endpoint("/well")
+    await system.place.call(endpoints.disable, disabled.id, "by its owner")
+    await system.place.call(endpoints.delete, gone.id)
+    for endpoint in (disabled, gone, well):
+        # as if the engine had not seen it yet
+        await system.write(endpoint.id, 3)
+    async with system.courier():
+        await system.receiver.until(lambda: len(system.receiver.got) == 3)
+        await system.until("count(*) = 3 FROM webhook_deliveries WHERE status = 'delivered'")
+    assert {one.path for one in system.receiver.got} == {"/well"}
+    await Housekeeping(system.place.sessions).tidy()
+    counts = await system.place.rows("SELECT webhook_id, status FROM webhook_deliveries GROUP BY 1, 2")
+    assert {(row["webhook_id"], row["status"]) for row in counts} == {(disabled.id, "failed"), (well.id, "delivered")}
+
+
+async def test_what_another_worker_or_a_person_took_meanwhile_is_left_to_them(system: System) -> None:
+    endpoint = await system.endpoint(behaviour="hang")
+    await system.write(endpoint.id)
+    before = counted("lost")
+    async with system.courier(within=1):
+        await system.receiver.until(lambda: system.receiver.got)
+        await system.place.execute(
+            "UPDATE webhook_deliveries SET lease = gen_random_uuid(), next_attempt_at = now() + interval '1 hour'"
+        )
+
+        async def lost() -> bool:
+            return counted("lost") > before
+
+        await until(lost)
+    [row] = await system.place.deliveries()
+    assert (row["status"], row["attempts"], row["log"]) == ("pending", 0, [])
+
+
+async def test_a_lease_that_ran_out_is_taken_over(system: System) -> None:
+    endpoint = await system.endpoint()
+    await system.write(endpoint.id, 2)
+    await system.place.execute("UPDATE webhook_deliveries SET lease = gen_random_uuid()")
+    async with system.courier():
+        await system.until_all("delivered")
+
+
+async def test_what_ends_while_the_database_is_away_is_written_down_later(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await system.write((await system.endpoint()).id)
+    mark, away = marks.mark_if_leased, 3
+
+    async def sometimes(*arguments: Any) -> Any:
+        nonlocal away
+        if arguments[1] and away:
+            away -= 1
+            raise ConnectionRefusedError
+        return await mark(*arguments)
+
+    monkeypatch.setattr(courier, "mark_if_leased", sometimes)
+    async with system.courier():
+        await system.until_all("delivered")
+    assert away == 0
+    assert len(system.receiver.got) == 1
+
+
+async def test_what_postgresql_refuses_of_one_does_not_keep_the_others(system: System) -> None:
+    await system.write((await system.endpoint("/bad")).id)
+    await system.write((await system.endpoint("/well")).id)
+
+    class Odd(PlainSender):
+        async def send(self, url: str, headers: Any, body: bytes) -> Answer:
+            answer = await super().send(url, headers, body)
+            return replace(answer, excerpt="\x00") if url.endswith("/bad") else answer
+
+    odd = Odd()
+    async with system.courier(sender=odd):
+        await system.until("count(*) = 1 FROM webhook_deliveries WHERE status = 'delivered'")
+    await odd.close()
+    assert len(system.receiver.got) == 2
+
+
+async def test_a_worker_that_stops_hands_back_what_is_not_answered(system: System) -> None:
+    endpoint = await system.endpoint(behaviour="hang")
+    await system.write(endpoint.id, 2)
+    async with system.courier():
+        await system.receiver.until(lambda: len(system.receiver.got) == 2)
+        began = time.monotonic()
+    assert time.monotonic() - began < 4
+    for row in await system.place.deliveries():
+        assert (row["status"], row["lease"], row["attempts"]) == ("pending", None, 0)
+        assert row["next_attempt_at"] <= datetime.now(UTC)
+
+
+async def test_housekeeping_forgets_what_is_long_over_and_what_was_deleted(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "PIECE", 7)
+    kept, gone = await system.endpoint("/kept"), await system.endpoint("/gone")
+    for endpoint in (kept, gone):
+        await system.write(endpoint.id, 40)
+    await system.place.execute(
+        "UPDATE webhook_deliveries SET status = 'delivered', next_attempt_at = NULL, delivered_at = now()"
+    )
+    await system.write(kept.id, 3)
+    await system.place.execute("UPDATE webhook_deliveries SET created_at = now() - interval '31 days'")
+    await system.write(kept.id, 2)
+    await system.place.call(endpoints.rotate_secret, kept.id)
+    await system.place.execute(
+        "UPDATE webhooks SET previous_secret_until = now() - interval '1 s' WHERE previous_secret IS NOT NULL"
+    )
+    await system.place.call(endpoints.delete, gone.id)
+    await Housekeeping(system.place.sessions).tidy()
+    assert {(row["webhook_id"], row["status"]) for row in await system.place.deliveries()} == {(kept.id, "pending")}
+    assert len(await system.place.deliveries()) == 5
+    # the row itself stays as long as a transaction may still know it
+    assert await system.place.value("SELECT count(*) FROM webhooks") == 2
+    await system.place.execute(
+        "UPDATE webhooks SET deleted_at = now() - interval '2 hours' WHERE deleted_at IS NOT NULL"
+    )
+    await Housekeeping(system.place.sessions).tidy()
+    assert await system.place.rows("SELECT id, previous_secret FROM webhooks") == [
+        {"id": kept.id, "previous_secret": None}
+    ]
