@@ -35,6 +35,8 @@ from handlers.replies import participant_replies
 from handlers.snapshots import Snapshots
 from handlers.subscribing import settlement
 from handlers.watching import Watch
+from handlers.webhooks.routes import webhook_routes
+from handlers.webhooks.webhooks import Webhooks
 from saga import failpoints
 from saga.activity import Recorder
 from saga.amqp_reading import read_whatever_comes
@@ -51,6 +53,7 @@ from saga.starting import prepare
 from saga.supervise import supervised, upon_stop_signal
 from saga.timers import Timers
 from saga.tracing import TRACER
+from saga.webhooks.sender import Sender
 from settings import Settings, load
 
 log = get_logger(__name__)
@@ -98,8 +101,9 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
 
     timers = Timers(statements(database), engine, settings.policy.reask)
 
+    sender = Sender(settings.allowed_receivers)
+
     framework = CollectorRegistry()
-    recorder = Recorder(statements(database))
 
     consumers = Consumers(
         settings.amqp_dsn,
@@ -127,17 +131,17 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
     async def lifespan() -> AsyncIterator[None]:
         followers.limit = room_for(MAX_FOLLOWERS)
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(database.dispose)
-            stack.push_async_callback(outbox.dispose)
-            stack.push_async_callback(reading.dispose)
+            for pool in (database, outbox, reading):
+                stack.push_async_callback(pool.dispose)
             stack.push_async_callback(bus.close)
+            stack.push_async_callback(sender.close)
             if settings.tracing:
                 await stack.enter_async_context(TRACER.exporting(settings.traced_share))
             await stack.enter_async_context(supervised("relay", relay.run))
             stack.push_async_callback(relay.finish)
             await stack.enter_async_context(supervised("engine", advance))
             await stack.enter_async_context(supervised("timers", timers.run))
-            await stack.enter_async_context(supervised("activity", recorder.run))
+            await stack.enter_async_context(supervised("activity", Recorder(statements(database)).run))
             await stack.enter_async_context(supervised("consumers", consumers.run))
             await stack.enter_async_context(_admitting(access, published))
             stack.enter_context(upon_stop_signal(let_go_of_clients))
@@ -150,6 +154,7 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
         service.http.end()
 
     letters = Letters(sessions(reading), bus, settings.policy, settings.senders)
+    webhooks = Webhooks(sessions(reading), statements(reading), sender)
     contract = Contract()
     # `--log-level` sets this logger: the root is everybody's
     service = Service(consumers, specification=contract, lifespan=lifespan, logger=logging.root)
@@ -166,6 +171,7 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
         more=[
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(letters),
+            webhook_routes(webhooks),
             dashboard_routes(
                 engine,
                 statements(reading),
