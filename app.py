@@ -104,6 +104,7 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
     sender = Sender(settings.allowed_receivers)
 
     framework = CollectorRegistry()
+    recorder = Recorder(statements(database))
 
     consumers = Consumers(
         settings.amqp_dsn,
@@ -131,8 +132,9 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
     async def lifespan() -> AsyncIterator[None]:
         followers.limit = room_for(MAX_FOLLOWERS)
         async with AsyncExitStack() as stack:
-            for pool in (database, outbox, reading):
-                stack.push_async_callback(pool.dispose)
+            stack.push_async_callback(database.dispose)
+            stack.push_async_callback(outbox.dispose)
+            stack.push_async_callback(reading.dispose)
             stack.push_async_callback(bus.close)
             stack.push_async_callback(sender.close)
             if settings.tracing:
@@ -141,7 +143,7 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
             stack.push_async_callback(relay.finish)
             await stack.enter_async_context(supervised("engine", advance))
             await stack.enter_async_context(supervised("timers", timers.run))
-            await stack.enter_async_context(supervised("activity", Recorder(statements(database)).run))
+            await stack.enter_async_context(supervised("activity", recorder.run))
             await stack.enter_async_context(supervised("consumers", consumers.run))
             await stack.enter_async_context(_admitting(access, published))
             stack.enter_context(upon_stop_signal(let_go_of_clients))

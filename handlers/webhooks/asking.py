@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Depends
 
-from handlers.operators import Actor
+from handlers.access.callers import AnyCaller, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +14,12 @@ class Asking:
     """Somebody who may subscribe."""
 
     name: str
-    """As logs of what was done record it."""
+    """As it is told who did something."""
     owner: str
     """Whose the endpoints are that they make."""
-    sees_all: bool
+    sees_all: bool = False
     """Whether everybody's endpoints are theirs to look after."""
-    user_id: UUID | None
+    user_id: UUID | None = None
     """The one person whose orders they may be told of; None: anybody."""
 
     @property
@@ -28,9 +28,10 @@ class Asking:
         return None if self.sees_all else self.owner
 
 
-def asking(actor: Actor) -> Asking:
-    """Who asks, as the guard found it."""
-    return Asking(name=actor, owner="local", sees_all=True, user_id=None)
+def asking(caller: AnyCaller) -> Asking:
+    """Who asks, as the guard found it: operators look after everybody's endpoints, a person is told of their orders."""
+    operates = caller.may(Scope.OPERATE)
+    return Asking(caller.name, caller.owner, operates, None if operates else caller.orders_of)
 
 
 Asks = Annotated[Asking, Depends(asking)]

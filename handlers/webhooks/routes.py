@@ -6,7 +6,6 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from handlers.operators import FORBIDDEN
 from handlers.problems import Problem, documented
 from handlers.strict_body import StrictRoute
 from handlers.webhooks.asking import Asks
@@ -37,40 +36,36 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
     """The routes under `/api/webhooks`."""
     router = APIRouter(prefix="/api/webhooks", tags=["webhooks"], route_class=StrictRoute)
 
-    @router.post(
-        "", status_code=201, response_model=NewEndpointView, responses=FORBIDDEN | _CONFLICT | documented(*_BODY)
-    )
+    @router.post("", status_code=201, response_model=NewEndpointView, responses=_CONFLICT | documented(*_BODY))
     async def subscribe(body: Subscription, by: Asks) -> Response:
         """Have an endpoint told of orders. With the answer comes its secret, this once only."""
         endpoint, secret = await webhooks.subscribe(body, by)
         location = {"Location": f"/api/webhooks/{endpoint.id}"}
         return _once(new_endpoint_view(endpoint, secret), 201, location)
 
-    @router.get("", response_model=EndpointPage, responses=FORBIDDEN | documented(422, 503))
+    @router.get("", response_model=EndpointPage, responses=documented(422, 503))
     async def list_webhooks(wanted: Annotated[EndpointQuery, Query()], by: Asks) -> Response:
         """Your endpoints, newest first; an operator's are everybody's."""
         found, following = await webhooks.listed(wanted, by)
         return _json(EndpointPage(items=[endpoint_view(*one) for one in found], next=following))
 
-    @router.get("/{webhook_id}", response_model=EndpointView, responses=FORBIDDEN | documented(404, 422, 503))
+    @router.get("/{webhook_id}", response_model=EndpointView, responses=documented(404, 422, 503))
     async def get_webhook(webhook_id: UUID, by: Asks) -> Response:
         """An endpoint, and how it takes what it is sent."""
         return _json(endpoint_view(*await webhooks.find(webhook_id, by)))
 
-    @router.patch("/{webhook_id}", response_model=EndpointView, responses=FORBIDDEN | documented(404, *_BODY))
+    @router.patch("/{webhook_id}", response_model=EndpointView, responses=documented(404, *_BODY))
     async def switch_webhook(webhook_id: UUID, body: StatusWish, by: Asks) -> Response:
         """Enable or disable an endpoint. What waits for one that is disabled fails, and can be delivered again."""
         await webhooks.switch(webhook_id, body.status, by)
         return _json(endpoint_view(*await webhooks.find(webhook_id, by)))
 
-    @router.delete("/{webhook_id}", status_code=204, responses=FORBIDDEN | documented(404, 422, 503))
+    @router.delete("/{webhook_id}", status_code=204, responses=documented(404, 422, 503))
     async def delete_webhook(webhook_id: UUID, by: Asks) -> None:
         """Take an endpoint away: nothing is sent to it any more."""
         await webhooks.delete(webhook_id, by)
 
-    @router.post(
-        "/{webhook_id}/rotate-secret", response_model=SecretView, responses=FORBIDDEN | documented(404, 422, 503)
-    )
+    @router.post("/{webhook_id}/rotate-secret", response_model=SecretView, responses=documented(404, 422, 503))
     async def rotate_secret(webhook_id: UUID, by: Asks) -> Response:
         """A new secret, told this once only. For 24 hours deliveries are signed with the one before as well."""
         return _once(SecretView(id=webhook_id, secret=await webhooks.rotate_secret(webhook_id, by)), 200)
@@ -79,7 +74,7 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
         "/{webhook_id}/ping",
         status_code=202,
         response_model=DeliveryDetail,
-        responses=FORBIDDEN | _CONFLICT | documented(404, 422, 503),
+        responses=_CONFLICT | documented(404, 422, 503),
     )
     async def ping(webhook_id: UUID, by: Asks) -> Response:
         """Have a test sent, of the type `webhook.ping`: tried once, and its failing changes nothing."""
@@ -92,9 +87,7 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
 def _delivery_routes(webhooks: Webhooks) -> APIRouter:
     router = APIRouter(route_class=StrictRoute)
 
-    @router.get(
-        "/{webhook_id}/deliveries", response_model=DeliveryPage, responses=FORBIDDEN | documented(404, 422, 503)
-    )
+    @router.get("/{webhook_id}/deliveries", response_model=DeliveryPage, responses=documented(404, 422, 503))
     async def list_deliveries(webhook_id: UUID, wanted: Annotated[DeliveryQuery, Query()], by: Asks) -> Response:
         """An endpoint's deliveries, newest first."""
         found, following = await webhooks.log(webhook_id, wanted, by)
@@ -103,7 +96,7 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
     @router.get(
         "/{webhook_id}/deliveries/{delivery_id}",
         response_model=DeliveryDetail,
-        responses=FORBIDDEN | documented(404, 422, 503),
+        responses=documented(404, 422, 503),
     )
     async def get_delivery(webhook_id: UUID, delivery_id: UUID, by: Asks) -> Response:
         """A delivery with its attempts."""
@@ -113,7 +106,7 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
         "/{webhook_id}/deliveries/{delivery_id}/redeliver",
         status_code=202,
         response_model=DeliveryView,
-        responses=FORBIDDEN | _CONFLICT | documented(404, 422, 503),
+        responses=_CONFLICT | documented(404, 422, 503),
     )
     async def redeliver(webhook_id: UUID, delivery_id: UUID, by: Asks) -> Response:
         """Deliver it again, whatever became of it, with the same `webhook-id`."""
@@ -123,7 +116,7 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
         "/{webhook_id}/redeliver",
         status_code=202,
         response_model=Count,
-        responses=FORBIDDEN | _CONFLICT | documented(404, *_BODY),
+        responses=_CONFLICT | documented(404, *_BODY),
     )
     async def redeliver_failed(webhook_id: UUID, body: FailedSince, by: Asks) -> Response:
         """Deliver again all that was written since then, and has failed."""

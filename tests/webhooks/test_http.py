@@ -11,12 +11,14 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
+from handlers.access.callers import EVERY_SCOPE, LOCAL, Caller, Scope
 from handlers.webhooks.asking import Asking, asking
 from handlers.webhooks.webhooks import MOST_ENDPOINTS
 from saga.values import Policy
 from tests.databases import Databases
 from tests.http.conftest import HAPPY, HOOKS, RECEIVER, Service, problem, running, without_database
 
+ME = UUID(int=1)
 EVENTS = ["order.completed", "order.failed"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -199,6 +201,21 @@ async def test_nobody_has_endpoints_without_end(shop: Shop) -> None:
     assert told["type"] == "urn:order-service:too-many-webhooks"
     await shop.ask("DELETE", f"/{last['id']}", 204)
     await shop.subscribe()
+
+
+@pytest.mark.parametrize(
+    ("caller", "asks"),
+    [
+        (Caller("key:shop", frozenset({Scope.WEBHOOKS})), Asking("key:shop", "key:shop")),
+        (Caller("user:u", frozenset({Scope.WEBHOOKS}), ME), Asking("user:u", "user:u", user_id=ME)),
+        (Caller("user:u", frozenset({Scope.WEBHOOKS, Scope.ORDERS_READ_ANY}), ME), Asking("user:u", "user:u")),
+        (Caller("user:u", frozenset({Scope.OPERATE}), ME), Asking("user:u", "user:u", sees_all=True)),
+        (Caller("operator@127.0.0.1", EVERY_SCOPE, local=True), Asking("operator@127.0.0.1", LOCAL, sees_all=True)),
+        (Caller("operator@::1", EVERY_SCOPE, local=True), Asking("operator@::1", LOCAL, sees_all=True)),
+    ],
+)
+async def test_whose_endpoints_and_orders_somebody_may_deal_with(caller: Caller, asks: Asking) -> None:
+    assert asking(caller) == asks
 
 
 # what is refused
