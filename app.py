@@ -179,6 +179,7 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
                 statements(reading),
                 settings.policy,
                 letters,
+                webhooks,
                 StandIns(settings.stand_in_addresses),
                 settings.trace_url,
             ),

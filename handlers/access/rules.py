@@ -117,6 +117,7 @@ _PAGES: tuple[tuple[Scope | None, str], ...] = (
     (_OPERATE,  "POST   /webhooks"),
     (_OPERATE,  "GET    /webhooks/{webhook_id}"),
     (_OPERATE,  "POST   /webhooks/{webhook_id}"),
+    (_OPERATE,  "GET    /webhooks/{webhook_id}/deliveries/{delivery_id}"),
 )  # fmt: skip
 _PARAMETER = re.compile(r"\{[^}]*\}")
 

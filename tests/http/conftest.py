@@ -166,7 +166,7 @@ async def serving(
         operating_routes(engine, pool, policy),
         live_routes(followers, pool),
         dead_letter_routes(letters),
-        dashboard_routes(engine, pool, policy, letters, StandIns({})),
+        dashboard_routes(engine, pool, policy, letters, webhooks, StandIns({})),
     ]
     app = http_app(
         engine,
