@@ -35,6 +35,8 @@ from handlers.replies import participant_replies
 from handlers.snapshots import Snapshots
 from handlers.subscribing import settlement
 from handlers.watching import Watch
+from handlers.webhooks.routes import webhook_routes
+from handlers.webhooks.webhooks import Webhooks
 from saga import failpoints
 from saga.activity import Recorder
 from saga.amqp_reading import read_whatever_comes
@@ -106,6 +108,8 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
 
     timers = Timers(statements(database), engine, settings.policy.reask)
 
+    sender = Sender(settings.allowed_receivers)
+
     framework = CollectorRegistry()
     recorder = Recorder(statements(database))
 
@@ -163,6 +167,7 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
         service.http.end()
 
     letters = Letters(sessions(reading), bus, settings.policy, settings.senders)
+    webhooks = Webhooks(sessions(reading), statements(reading), sender)
     contract = Contract()
     # `--log-level` sets this logger: the root is everybody's
     service = Service(consumers, specification=contract, lifespan=lifespan, logger=logging.root)
@@ -180,11 +185,13 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
         more=[
             operating_routes(engine, statements(reading), settings.policy),
             dead_letter_routes(letters),
+            webhook_routes(webhooks),
             dashboard_routes(
                 engine,
                 statements(reading),
                 settings.policy,
                 letters,
+                webhooks,
                 StandIns(settings.stand_in_addresses),
                 settings.trace_url,
             ),

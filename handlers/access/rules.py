@@ -79,13 +79,15 @@ _API: tuple[tuple[Scope | None, str], ...] = (
     # who is told of orders
     (_WEBHOOKS, "POST   /api/webhooks"),
     (_WEBHOOKS, "GET    /api/webhooks"),
-    (_WEBHOOKS, "GET    /api/webhooks/{id}"),
-    (_WEBHOOKS, "PATCH  /api/webhooks/{id}"),
-    (_WEBHOOKS, "DELETE /api/webhooks/{id}"),
-    (_WEBHOOKS, "POST   /api/webhooks/{id}/rotate-secret"),
-    (_WEBHOOKS, "POST   /api/webhooks/{id}/ping"),
-    (_WEBHOOKS, "GET    /api/webhooks/{id}/deliveries"),
-    (_WEBHOOKS, "POST   /api/webhooks/{id}/deliveries/{delivery_id}/redeliver"),
+    (_WEBHOOKS, "GET    /api/webhooks/{webhook_id}"),
+    (_WEBHOOKS, "PATCH  /api/webhooks/{webhook_id}"),
+    (_WEBHOOKS, "DELETE /api/webhooks/{webhook_id}"),
+    (_WEBHOOKS, "POST   /api/webhooks/{webhook_id}/rotate-secret"),
+    (_WEBHOOKS, "POST   /api/webhooks/{webhook_id}/ping"),
+    (_WEBHOOKS, "POST   /api/webhooks/{webhook_id}/redeliver"),
+    (_WEBHOOKS, "GET    /api/webhooks/{webhook_id}/deliveries"),
+    (_WEBHOOKS, "GET    /api/webhooks/{webhook_id}/deliveries/{delivery_id}"),
+    (_WEBHOOKS, "POST   /api/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"),
 )  # fmt: skip
 _PAGES: tuple[tuple[Scope | None, str], ...] = (
     (OPEN,      "GET    /login"),
@@ -111,6 +113,11 @@ _PAGES: tuple[tuple[Scope | None, str], ...] = (
     (_OPERATE,  "POST   /dead-letters/{id}"),
     (_OPERATE,  "GET    /dead-letters/redrive"),
     (_OPERATE,  "POST   /dead-letters/redrive"),
+    (_OPERATE,  "GET    /webhooks"),
+    (_OPERATE,  "POST   /webhooks"),
+    (_OPERATE,  "GET    /webhooks/{webhook_id}"),
+    (_OPERATE,  "POST   /webhooks/{webhook_id}"),
+    (_OPERATE,  "GET    /webhooks/{webhook_id}/deliveries/{delivery_id}"),
 )  # fmt: skip
 _PARAMETER = re.compile(r"\{[^}]*\}")
 

@@ -12,7 +12,10 @@ from handlers.dashboard.saga_list import saga_list_routes
 from handlers.dashboard.saga_page import saga_page_routes
 from handlers.dashboard.stand_ins import StandIns
 from handlers.dashboard.trying import trying_routes
+from handlers.dashboard.webhook_list import webhook_list_routes
+from handlers.dashboard.webhook_page import webhook_page_routes
 from handlers.letters import Letters
+from handlers.webhooks.webhooks import Webhooks
 from saga.database import Sessions
 from saga.engine import Engine
 from saga.values import Policy
@@ -23,6 +26,7 @@ def dashboard_routes(  # noqa: PLR0913, PLR0917 - one argument for each part of 
     sessions: Sessions,
     policy: Policy,
     letters: Letters,
+    webhooks: Webhooks,
     stand_ins: StandIns,
     trace_url: str | None = None,
 ) -> APIRouter:
@@ -33,6 +37,7 @@ def dashboard_routes(  # noqa: PLR0913, PLR0917 - one argument for each part of 
         sessions: for queries, each of which is a transaction of its own.
         policy: how long sagas wait, for telling so.
         letters: the dead letters.
+        webhooks: who is told of orders.
         stand_ins: those of a local system; elsewhere there are none.
         trace_url: where a trace can be looked at, with `{traceId}` in it.
     """
@@ -46,5 +51,7 @@ def dashboard_routes(  # noqa: PLR0913, PLR0917 - one argument for each part of 
     router.include_router(saga_page_routes(sessions, policy, trace_url))
     router.include_router(acting_routes(engine, sessions, policy))
     router.include_router(letter_routes(letters))
+    router.include_router(webhook_list_routes(webhooks))
+    router.include_router(webhook_page_routes(webhooks))
     router.include_router(trying_routes(engine, stand_ins))
     return router

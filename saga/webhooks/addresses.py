@@ -93,7 +93,7 @@ class Destination:
 
     scheme: str
     host: str
-    """A name in lower case or an address in its shortest form, without brackets."""
+    """A name in lower case, or an address in its shortest form without brackets."""
     port: int
     target: str
     """Path and query."""

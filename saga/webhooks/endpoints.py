@@ -114,6 +114,11 @@ async def subscribe(  # noqa: PLR0913, PLR0917 - an endpoint is that much
     return _endpoint(row), secret
 
 
+async def lock_owner(session: AsyncSession, owner: str) -> None:
+    """Let nobody else subscribe in this owner's name until this transaction ends: what is counted stays so."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"webhooks of {owner}", 0))))
+
+
 async def count_endpoints(session: AsyncSession, owner: str) -> int:
     """How many endpoints somebody has."""
     query = select(func.count()).select_from(_WEBHOOKS).where(*_alive(owner))

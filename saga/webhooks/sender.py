@@ -73,11 +73,8 @@ class Sender:
             network_backend=self._network,
         )
 
-    async def admit(self, url: str) -> str:
+    async def admit(self, url: str) -> None:
         """Say whether webhooks may be sent to this URL, as things are now. Nothing is sent.
-
-        Returns:
-            The URL, in the one form that we know it by.
 
         Raises:
             AddressRefusedError: they may not, and why.
@@ -88,7 +85,6 @@ class Sender:
                 await self._network.addresses(where.host, where.port)
         except TimeoutError as error:
             raise UnresolvedError("must have a name that resolves in time") from error
-        return str(where)
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Post this once.

@@ -38,6 +38,8 @@ SETTINGS = {
     "SAGA_STEP_TIMEOUT_SECONDS": "1",
     "SAGA_RETRY_ATTEMPTS": "0",
     "SAGA_REASK_SECONDS": "0",
+    # where webhooks may go: nobody is there
+    "WEBHOOK_ALLOW": "127.0.0.1:9",
 }
 
 

@@ -46,6 +46,16 @@ async def dead_letter(shop: System, **query: str) -> str:
     return str(found[0]["id"])
 
 
+async def webhook(shop: System, **changed: Any) -> tuple[str, str]:
+    """A webhook whose receiver is not there, and its first delivery; their ids."""
+    body = {"url": "http://127.0.0.1:9/hooks", "events": ["order.completed", "order.failed"]} | changed
+    made = await shop.client.post("/api/webhooks", json=body)
+    assert made.status_code == 201, made.text
+    ping = await shop.client.post(f"/api/webhooks/{made.json()['id']}/ping")
+    assert ping.status_code == 202, ping.text
+    return str(made.json()["id"]), str(ping.json()["id"])
+
+
 def calm(shop: System) -> None:
     """Whatever the stand-ins were told, they answer again."""
     for participant in (shop.inventory, shop.billing):

@@ -331,3 +331,29 @@ async def test_what_was_typed_wrong_stays_and_is_said_beside_its_field(visitor: 
     await visitor.page.wait_for_url("**/sagas/*")
     await visitor.sees(CANARY_SHOWN)
     assert await visitor.faults() == []
+
+
+# ----------------------------------------------------------------------------------------------------------- webhooks
+
+
+async def test_a_webhook_is_added_tried_and_taken_away_without_a_script(browser: Browser, shop: System) -> None:
+    async with Visitor(browser, shop.service.url, script=False) as visitor:
+        await visitor.open("/webhooks")
+        await visitor.types(visitor.field("URL"), "http://127.0.0.1:9/hooks")
+        await visitor.types(visitor.field("Description (if you like)"), CANARY)
+        await visitor.presses(visitor.button("Add it"))
+        await visitor.sees("the only time that it is shown")
+        await visitor.sees("whsec_")
+        await visitor.presses(visitor.link("I have it"))
+        await visitor.sees(CANARY_SHOWN)
+        assert "whsec_" not in await visitor.page.content()
+        await visitor.presses(visitor.button("Send a ping"))
+        await visitor.sees("A ping is on its way")
+        await visitor.presses(visitor.link("webhook.ping"))
+        await visitor.sees('"type":"webhook.ping"')
+        await visitor.presses(visitor.link("Its webhook"))
+        await visitor.page.get_by_text("Take it away").first.click()
+        await visitor.presses(visitor.page.get_by_label("Nothing is sent to it any more"), "Space")
+        await visitor.presses(visitor.button("Take it away"))
+        await visitor.sees("The webhook is taken away")
+        assert visitor.unexpected() == []

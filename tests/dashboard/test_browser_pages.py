@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.dashboard.stories import CANARY, CANARY_SHOWN, MUTE, calm, dead_letter, parked
+from tests.dashboard.stories import CANARY, CANARY_SHOWN, MUTE, calm, dead_letter, parked, webhook
 from tests.dashboard.visitor import Visitor
 from tests.system.conftest import System, order_body
 from tests.waiting import until
@@ -29,6 +29,10 @@ _OURS = {
     "dead-letters": "/dead-letters",
     "dead-letter": "/dead-letters/{letter}",
     "redrive-many": "/dead-letters/redrive?orderId={stranger}",
+    "webhooks": "/webhooks",
+    "webhook": "/webhooks/{webhook}",
+    "webhook-off": "/webhooks/{off}",
+    "delivery": "/webhooks/{webhook}/deliveries/{delivery}",
     "try": "/try",
 }
 _EMPTY = {
@@ -46,6 +50,9 @@ _WRONG = {
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def story(shop: System) -> dict[str, str]:
     """Orders that stand in different places, and a dead letter; their ids by what became of them."""
+    hooked, delivery = await webhook(shop, description="The shop's own books")
+    off, _ = await webhook(shop, userId=str(uuid4()))
+    await shop.client.patch(f"/api/webhooks/{off}", json={"status": "disabled"})
     completed = await shop.order(order_body())
     compensated = await shop.order(order_body(price="10000.01"))
     failed = await shop.order(order_body(quantity=1001, price="1.00"))
@@ -60,6 +67,9 @@ async def story(shop: System) -> dict[str, str]:
         "compensated": compensated,
         "parked": stuck,
         "letter": letter,
+        "webhook": hooked,
+        "delivery": delivery,
+        "off": off,
         "stranger": late["orderId"],
     }
 
@@ -168,6 +178,7 @@ async def test_whatever_was_typed_stays_text_on_every_page(visitor: Visitor, sho
     lost = {"orderId": str(uuid4()), CANARY: CANARY}
     await shop.ear.publish("domain.billing.PaymentProcessed", lost, message_id=CANARY, headers={CANARY: CANARY})
     letter = await dead_letter(shop, orderId=lost["orderId"])
+    hooked, _ = await webhook(shop, description=CANARY)
     gone = await shop.client.delete(f"/api/dead-letters/{letter}", params={"reason": CANARY}, headers=named)
     assert gone.status_code == 200
     for path, status, seen in (
@@ -180,6 +191,9 @@ async def test_whatever_was_typed_stays_text_on_every_page(visitor: Visitor, sho
         (f"/dead-letters?routingKey={CANARY}", 200, None),
         (f"/dead-letters?orderId={CANARY}", 422, None),
         (f"/sagas/retry?userId={CANARY}", 422, None),
+        (f"/webhooks/{hooked}", 200, CANARY_SHOWN),
+        ("/webhooks", 200, CANARY_SHOWN),
+        (f"/webhooks?done={CANARY}", 200, None),
         (f"/sagas/{CANARY.replace('/', '')}/retry", 422, None),
     ):
         await visitor.open(path, status)

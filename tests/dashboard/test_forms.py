@@ -25,6 +25,8 @@ PATHS = (
     "/sagas/retry",
     "/dead-letters/{id}",
     "/dead-letters/redrive",
+    "/webhooks",
+    "/webhooks/{id}",
     "/try",
 )
 FORM = "application/x-www-form-urlencoded"

@@ -20,6 +20,7 @@ import httpx2
 from saga.outbox import EXCHANGE
 from tests.faults.clients import MIX
 from tests.faults.mutants import KEYS
+from tests.faults.openapi_hooks import RECEIVER
 from tests.faults.place import Place
 from tests.faults.seeds import seed_of
 from tests.service import complaints
@@ -40,15 +41,30 @@ PROJECT = Path(__file__).parent.parent.parent
 
 async def test_every_answer_is_one_that_the_document_knows(here: Place, tmp_path: Path) -> None:
     seed = seed_of("OPENAPI_SEED")
-    service = await here.start_service()
+    service = await here.start_service(WEBHOOK_ALLOW=RECEIVER)
+    webhooks = await _webhooks(service.url, 10)
     orders = await here.order([*MIX, *MIX], Random(seed))
-    ids = {"order_id": orders, "id": await _dead_letters(here, 20)}
+    ids = {"order_id": orders, "id": await _dead_letters(here, 20), "webhook_id": webhooks}
+    ids["delivery_id"] = [row["id"] for row in await here.rows("SELECT id FROM webhook_deliveries")]
     asked = await asyncio.to_thread(ask, service.url, ids, tmp_path, seed)
     assert asked.returncode == 0, asked.stdout[-20_000:] + asked.stderr
     async with httpx2.AsyncClient(base_url=service.url) as client:
         unknown = await client.put(f"/api/dead-letters/{uuid4()}")
     assert (unknown.status_code, unknown.headers["Allow"]) == (405, "DELETE, GET")
     assert complaints(service.log) == []
+
+
+async def _webhooks(url: str, count: int) -> list[UUID]:
+    """So many endpoints, each of which has been pinged; their ids."""
+    events = ["order.created", "order.completed", "order.failed"]
+    made = []
+    async with httpx2.AsyncClient(base_url=url) as client:
+        for _ in range(count):
+            answer = await client.post("/api/webhooks", json={"url": f"http://{RECEIVER}/", "events": events})
+            assert answer.status_code == 201, answer.text
+            made.append(UUID(answer.json()["id"]))
+            assert (await client.post(f"/api/webhooks/{made[-1]}/ping")).status_code == 202
+    return made
 
 
 async def _dead_letters(here: Place, count: int) -> list[UUID]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -27,6 +28,8 @@ from handlers.live_routes import live_routes
 from handlers.operating import operating_routes
 from handlers.snapshots import Snapshots
 from handlers.watching import Watch
+from handlers.webhooks.routes import webhook_routes
+from handlers.webhooks.webhooks import Webhooks
 from saga import store
 from saga.bus import Bus
 from saga.cells import Signal
@@ -34,8 +37,14 @@ from saga.database import Sessions, connect, sessions
 from saga.engine import Engine
 from saga.exposition import Exposition
 from saga.values import Decision, Event, Policy, when_due
+from saga.webhooks.addresses import Address, allowances
+from saga.webhooks.sender import Sender
 from tests.waiting import until
 
+HOOKS = "https://hooks.shop.com/orders"
+"""Where webhooks may go, as far as tests know: nothing is sent, and no name server asked."""
+RECEIVER = "http://127.0.0.1:9/hooks"
+"""Where they may go since a setting lets them."""
 ASYNCAPI = {"asyncapi": "3.0.0", "info": {"title": "Order service", "version": "1.0.0"}}
 LIMITS = Limits()
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
@@ -45,6 +54,14 @@ def order_body(**changed: Any) -> dict[str, Any]:
     """The body of an order like no other."""
     item = {"productId": str(uuid4()), "productName": "Laptop", "quantity": 1, "price": "1299.99"}
     return {"userId": str(uuid4()), "items": [item]} | changed
+
+
+async def resolve(name: str) -> list[Address]:
+    """The addresses of names, as far as tests know them."""
+    return [
+        ip_address(address)
+        for address in {"hooks.shop.com": ["93.184.216.34"], "in.shop.com": ["10.0.0.1"]}.get(name, [])
+    ]
 
 
 class WitnessedWatch(Watch):
@@ -146,11 +163,14 @@ async def serving(
     followers = Followers(watch, Snapshots(pool, policy), per_client=limits.streams_per_client)
     metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
     letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy)
+    sender = Sender(allowances("127.0.0.1:9"), resolve=resolve)
+    webhooks = Webhooks(pool, pool, sender)
     more = [
+        webhook_routes(webhooks),
         operating_routes(engine, pool, policy),
         live_routes(followers, pool),
         dead_letter_routes(letters),
-        dashboard_routes(engine, pool, policy, letters, StandIns({})),
+        dashboard_routes(engine, pool, policy, letters, webhooks, StandIns({})),
     ]
     app = http_app(
         engine,
@@ -168,6 +188,7 @@ async def serving(
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield Service(client, app, engine, pool, watch, followers, missing)
     watch.close()
+    await sender.close()
 
 
 @asynccontextmanager

@@ -6,17 +6,23 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from local.guide import MODES, guide
+from local.host import free_port
 from local.stand_in import control
 from settings import Settings
 from tests.http.conftest import listening
 from tests.service import PROJECT
 from tests.system.conftest import System
+from tests.waiting import until
 
+RECEIVES_AT = free_port()
 README = (PROJECT / "README.md").read_text()
 BLOCKS = re.findall(r"<!-- runs(?:: id)? -->\n```bash\n(.*?)```", README, re.DOTALL)
 
@@ -33,7 +39,7 @@ def migrated(database: str) -> str:
     return database
 
 
-PLACE, LOOK, PUBLISH, NO_STOCK, NO_MONEY, DOWN, WHY, UP = BLOCKS
+PLACE, LOOK, PUBLISH, NO_STOCK, NO_MONEY, DOWN, WHY, UP, SUBSCRIBE = BLOCKS
 
 
 async def run(block: str, system: System, env: dict[str, str], inventory: str = "") -> Any:
@@ -97,6 +103,39 @@ async def test_a_mute_inventory_is_waited_for_and_the_saga_says_so(
         saga = await system.ended(order["id"])
     assert saga["status"] == "Completed"
     assert "TimedOut" in [entry["status"] for entry in saga["history"]]
+
+
+@contextmanager
+def receiving(port: int, secret: str) -> Iterator[list[str]]:
+    """The README's receiver, and the lines that it prints."""
+    [block] = re.findall(r"<!-- receives -->\n```python\n(.*?)```", README, re.DOTALL)
+    command = [sys.executable, "-c", block.replace("8000", str(port)), secret]
+    printed: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        reading = threading.Thread(target=printed.extend, args=(process.stdout,))
+        reading.start()
+        try:
+            yield printed
+        finally:
+            process.kill()
+            reading.join()
+
+
+@pytest.mark.parametrize("settings", [{"WEBHOOK_ALLOW": f"localhost:{RECEIVES_AT}"}])
+async def test_a_receiver_written_as_the_readme_says_is_told_of_an_order(
+    system: System, environment: dict[str, str], settings: dict[str, str]
+) -> None:
+    endpoint = await run(SUBSCRIBE.replace("8000", str(RECEIVES_AT)), system, environment)
+    with receiving(RECEIVES_AT, endpoint["secret"]) as printed:
+        order = await run(PLACE, system, environment)
+
+        async def told() -> bool:
+            return len(printed) >= 2
+
+        await until(told, 20)
+    assert {line.split()[1] for line in printed} == {"order.created", "order.completed"}
+    assert all(order["id"] in line for line in printed)
 
 
 def test_all_that_a_stand_in_can_be_told_is_named_where_people_look() -> None:

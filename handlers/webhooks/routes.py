@@ -1,0 +1,136 @@
+"""The webhooks' part of the HTTP API: who is told of orders, and what became of it."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel
+
+from handlers.problems import Problem, documented
+from handlers.strict_body import StrictRoute
+from handlers.webhooks.asking import Asks
+from handlers.webhooks.bodies import DeliveryQuery, EndpointQuery, FailedSince, StatusWish, Subscription
+from handlers.webhooks.views import (
+    Count,
+    DeliveryDetail,
+    DeliveryPage,
+    DeliveryView,
+    EndpointPage,
+    EndpointView,
+    NewEndpointView,
+    SecretView,
+    delivery_detail,
+    delivery_view,
+    endpoint_view,
+    new_endpoint_view,
+)
+from handlers.webhooks.webhooks import Webhooks
+
+_BODY = (400, 413, 415, 422, 503)
+_CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "Not as it stands; `detail` says why."}
+}
+
+
+def webhook_routes(webhooks: Webhooks) -> APIRouter:
+    """The routes under `/api/webhooks`."""
+    router = APIRouter(prefix="/api/webhooks", tags=["webhooks"], route_class=StrictRoute)
+
+    @router.post("", status_code=201, response_model=NewEndpointView, responses=_CONFLICT | documented(*_BODY))
+    async def subscribe(body: Subscription, by: Asks) -> Response:
+        """Have an endpoint told of orders. With the answer comes its secret, this once only."""
+        endpoint, secret = await webhooks.subscribe(body, by)
+        location = {"Location": f"/api/webhooks/{endpoint.id}"}
+        return _once(new_endpoint_view(endpoint, secret), 201, location)
+
+    @router.get("", response_model=EndpointPage, responses=documented(422, 503))
+    async def list_webhooks(wanted: Annotated[EndpointQuery, Query()], by: Asks) -> Response:
+        """Your endpoints, newest first; an operator's are everybody's."""
+        found, following = await webhooks.listed(wanted, by)
+        return _json(EndpointPage(items=[endpoint_view(*one) for one in found], next=following))
+
+    @router.get("/{webhook_id}", response_model=EndpointView, responses=documented(404, 422, 503))
+    async def get_webhook(webhook_id: UUID, by: Asks) -> Response:
+        """An endpoint, and how it takes what it is sent."""
+        return _json(endpoint_view(*await webhooks.find(webhook_id, by)))
+
+    @router.patch("/{webhook_id}", response_model=EndpointView, responses=documented(404, *_BODY))
+    async def switch_webhook(webhook_id: UUID, body: StatusWish, by: Asks) -> Response:
+        """Enable or disable an endpoint. What waits for one that is disabled fails, and can be delivered again."""
+        await webhooks.switch(webhook_id, body.status, by)
+        return _json(endpoint_view(*await webhooks.find(webhook_id, by)))
+
+    @router.delete("/{webhook_id}", status_code=204, responses=documented(404, 422, 503))
+    async def delete_webhook(webhook_id: UUID, by: Asks) -> None:
+        """Take an endpoint away: nothing is sent to it any more."""
+        await webhooks.delete(webhook_id, by)
+
+    @router.post("/{webhook_id}/rotate-secret", response_model=SecretView, responses=documented(404, 422, 503))
+    async def rotate_secret(webhook_id: UUID, by: Asks) -> Response:
+        """A new secret, told this once only. For 24 hours deliveries are signed with the one before as well."""
+        return _once(SecretView(id=webhook_id, secret=await webhooks.rotate_secret(webhook_id, by)), 200)
+
+    @router.post(
+        "/{webhook_id}/ping",
+        status_code=202,
+        response_model=DeliveryDetail,
+        responses=_CONFLICT | documented(404, 422, 503),
+    )
+    async def ping(webhook_id: UUID, by: Asks) -> Response:
+        """Have a test sent, of the type `webhook.ping`: tried once, and its failing changes nothing."""
+        return _json(delivery_detail(await webhooks.ping(webhook_id, by)), 202)
+
+    router.include_router(_delivery_routes(webhooks))
+    return router
+
+
+def _delivery_routes(webhooks: Webhooks) -> APIRouter:
+    router = APIRouter(route_class=StrictRoute)
+
+    @router.get("/{webhook_id}/deliveries", response_model=DeliveryPage, responses=documented(404, 422, 503))
+    async def list_deliveries(webhook_id: UUID, wanted: Annotated[DeliveryQuery, Query()], by: Asks) -> Response:
+        """An endpoint's deliveries, newest first."""
+        found, following = await webhooks.log(webhook_id, wanted, by)
+        return _json(DeliveryPage(items=[delivery_view(one) for one in found], next=following))
+
+    @router.get(
+        "/{webhook_id}/deliveries/{delivery_id}",
+        response_model=DeliveryDetail,
+        responses=documented(404, 422, 503),
+    )
+    async def get_delivery(webhook_id: UUID, delivery_id: UUID, by: Asks) -> Response:
+        """A delivery with its attempts."""
+        return _json(delivery_detail(await webhooks.delivery(webhook_id, delivery_id, by)))
+
+    @router.post(
+        "/{webhook_id}/deliveries/{delivery_id}/redeliver",
+        status_code=202,
+        response_model=DeliveryView,
+        responses=_CONFLICT | documented(404, 422, 503),
+    )
+    async def redeliver(webhook_id: UUID, delivery_id: UUID, by: Asks) -> Response:
+        """Deliver it again, whatever became of it, with the same `webhook-id`."""
+        return _json(delivery_view(await webhooks.redeliver(webhook_id, delivery_id, by)), 202)
+
+    @router.post(
+        "/{webhook_id}/redeliver",
+        status_code=202,
+        response_model=Count,
+        responses=_CONFLICT | documented(404, *_BODY),
+    )
+    async def redeliver_failed(webhook_id: UUID, body: FailedSince, by: Asks) -> Response:
+        """Deliver again all that was written since then, and has failed."""
+        return _json(Count(count=await webhooks.redeliver_failed(webhook_id, body.since, by)), 202)
+
+    return router
+
+
+def _json(view: BaseModel, status: int = 200) -> Response:
+    return Response(view.model_dump_json(by_alias=True), status, media_type="application/json")
+
+
+def _once(view: BaseModel, status: int, headers: dict[str, str] | None = None) -> Response:
+    """What nobody may keep on the way."""
+    response = _json(view, status)
+    response.headers.update({"Cache-Control": "no-store", **(headers or {})})
+    return response

@@ -1,0 +1,148 @@
+"""What people do about webhooks, whichever door they come through: subscribe, look, switch, have things sent again."""
+
+from datetime import datetime
+from uuid import UUID
+
+from handlers.paging import cursor, place
+from handlers.problems import FieldError, InvalidError, ProblemError
+from handlers.webhooks.asking import Asking
+from handlers.webhooks.bodies import DeliveryQuery, EndpointQuery, Subscription
+from models.states import WebhookStatus
+from saga.database import Sessions
+from saga.errors import WebhookDisabledError
+from saga.webhooks import deliveries, endpoints
+from saga.webhooks.addresses import AddressRefusedError
+from saga.webhooks.deliveries import Delivery
+from saga.webhooks.endpoints import Endpoint, Health
+from saga.webhooks.sender import Sender
+
+MOST_ENDPOINTS = 50
+"""Of one owner."""
+
+
+class Webhooks:
+    """The endpoints and their deliveries, to whoever may deal with them: others' are not there.
+
+    Args:
+        sessions: each of which is one transaction.
+        statements: in which every statement is one.
+        sender: knows where webhooks may be sent to.
+    """
+
+    def __init__(self, sessions: Sessions, statements: Sessions, sender: Sender) -> None:
+        self._sessions = sessions
+        self._statements = statements
+        self._sender = sender
+
+    async def subscribe(self, wanted: Subscription, by: Asking) -> tuple[Endpoint, str]:
+        """A new endpoint, enabled, and its secret, which nothing tells again.
+
+        Raises:
+            InvalidError: nothing may be sent there, or it is not theirs to be told of.
+            ProblemError: 409, they have as many as anybody may have.
+        """
+        user_id = _whose(wanted, by)
+        try:
+            await self._sender.admit(wanted.url)
+        except AddressRefusedError as error:
+            raise InvalidError([FieldError(field="url", location="body", detail=str(error))]) from error
+        async with self._sessions() as session, session.begin():
+            await endpoints.lock_owner(session, by.owner)
+            if await endpoints.count_endpoints(session, by.owner) >= MOST_ENDPOINTS:
+                raise ProblemError(
+                    409, "too_many_webhooks", f"You have {MOST_ENDPOINTS} webhooks, and no more. Delete one first."
+                )
+            return await endpoints.subscribe(session, by.owner, wanted.url, wanted.events, user_id, wanted.description)
+
+    async def listed(self, wanted: EndpointQuery, by: Asking) -> tuple[list[tuple[Endpoint, Health]], str | None]:
+        """Endpoints with their health, newest first, and where the next page begins."""
+        async with self._statements() as session:
+            # one more than asked for tells whether there is a next page
+            found = await endpoints.list_endpoints(session, by.sees, wanted.limit + 1, place(wanted.after))
+            shown = found[: wanted.limit]
+            health = await endpoints.health_of(session, shown)
+        following = cursor(shown[-1].created_at, shown[-1].id) if len(found) > wanted.limit else None
+        return [(endpoint, health[endpoint.id]) for endpoint in shown], following
+
+    async def find(self, id_: UUID, by: Asking) -> tuple[Endpoint, Health]:
+        """An endpoint with its health."""
+        async with self._statements() as session:
+            endpoint = await endpoints.find_endpoint(session, id_, by.sees)
+            return endpoint, (await endpoints.health_of(session, [endpoint]))[id_]
+
+    async def switch(self, id_: UUID, status: WebhookStatus, by: Asking) -> None:
+        """Send it things, or nothing any more. Twice is once."""
+        async with self._statements() as session, session.begin():
+            if status is WebhookStatus.ENABLED:
+                await endpoints.enable(session, id_, by.sees)
+            else:
+                await endpoints.disable(session, id_, f"disabled by {by.name}", by.sees)
+
+    async def delete(self, id_: UUID, by: Asking) -> None:
+        """Take it away for good."""
+        async with self._statements() as session, session.begin():
+            await endpoints.delete(session, id_, by.sees)
+
+    async def rotate_secret(self, id_: UUID, by: Asking) -> str:
+        """Its new secret, which nothing tells again; the one before signs too for a while."""
+        async with self._statements() as session, session.begin():
+            return await endpoints.rotate_secret(session, id_, by.sees)
+
+    async def ping(self, id_: UUID, by: Asking) -> Delivery:
+        """Have it sent a test, once.
+
+        Raises:
+            WebhookDisabledError: it is disabled.
+        """
+        async with self._statements() as session, session.begin():
+            return await endpoints.ping(session, id_, by.sees)
+
+    async def log(self, id_: UUID, wanted: DeliveryQuery, by: Asking) -> tuple[list[Delivery], str | None]:
+        """An endpoint's deliveries, newest first, and where the next page begins."""
+        async with self._statements() as session:
+            await endpoints.find_endpoint(session, id_, by.sees)
+            behind = place(wanted.after)
+            found = await deliveries.list_deliveries(session, id_, wanted.limit + 1, behind, wanted.status)
+        last = found[wanted.limit - 1] if len(found) > wanted.limit else None
+        return found[: wanted.limit], cursor(last.created_at, last.id) if last else None
+
+    async def delivery(self, id_: UUID, delivery_id: UUID, by: Asking) -> Delivery:
+        """One delivery with all that it has."""
+        async with self._statements() as session:
+            await endpoints.find_endpoint(session, id_, by.sees)
+            return await deliveries.find_delivery(session, id_, delivery_id)
+
+    async def redeliver(self, id_: UUID, delivery_id: UUID, by: Asking) -> Delivery:
+        """Deliver it again, whatever became of it, with the same `webhook-id`.
+
+        Raises:
+            WebhookDisabledError: the endpoint is disabled.
+        """
+        async with self._statements() as session, session.begin():
+            await endpoints.find_endpoint(session, id_, by.sees)
+            return await deliveries.redeliver(session, id_, delivery_id)
+
+    async def redeliver_failed(self, id_: UUID, since: datetime, by: Asking) -> int:
+        """Deliver again all that was written since then and has failed; returns how many.
+
+        Raises:
+            WebhookDisabledError: the endpoint is disabled.
+        """
+        async with self._statements() as session, session.begin():
+            endpoint = await endpoints.find_endpoint(session, id_, by.sees)
+            if endpoint.status != WebhookStatus.ENABLED:
+                raise WebhookDisabledError(id_)
+            return await deliveries.redeliver_failed(session, id_, since)
+
+
+def _whose(wanted: Subscription, by: Asking) -> UUID | None:
+    """Whose orders it is to be told of.
+
+    Raises:
+        InvalidError: of somebody else's.
+    """
+    if by.user_id is None:
+        return wanted.user_id
+    if wanted.user_id not in (None, by.user_id):
+        raise InvalidError([FieldError(field="userId", location="body", detail="must be your own, or left out")])
+    return by.user_id
