@@ -1,0 +1,24 @@
+"""All that the service can be asked, as its own application has it."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+
+from tests.service import PROJECT
+
+_TELL = """
+import json
+from app import app
+from handlers.access.guard import operations
+print(json.dumps(operations(app.http._app._app)))
+"""
+
+
+@cache
+def all_operations() -> list[str]:
+    """Method and path, parameters without their names: `GET /api/orders/{}`, or `WS …` for a WebSocket."""
+    env = os.environ | {"DATABASE_URL": "", "RABBITMQ_URL": ""}
+    told = subprocess.run([sys.executable, "-c", _TELL], cwd=PROJECT, env=env, capture_output=True, check=True)
+    return sorted(set(json.loads(told.stdout)))
