@@ -108,8 +108,6 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
 
     timers = Timers(statements(database), engine, settings.policy.reask)
 
-    sender = Sender(settings.allowed_receivers)
-
     framework = CollectorRegistry()
     recorder = Recorder(statements(database))
 

@@ -13,7 +13,7 @@ ISSUER, AUDIENCE = "https://issuer.example", "https://orders.example"
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
-PRIVATE = {"RS256": RSA, "ES256": EC, "EdDSA": ED}
+PRIVATE: dict[str, Any] = {"RS256": RSA, "ES256": EC, "EdDSA": ED}
 """By the algorithm that each is for."""
 
 

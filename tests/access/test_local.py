@@ -1,0 +1,104 @@
+"""Where nothing is configured: whoever is on this machine may do all, and everybody else is told what to do."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from handlers.access.callers import EVERY_SCOPE, LOCAL, Caller
+from saga.values import Policy
+from tests.access.operations import all_operations
+from tests.databases import Databases
+from tests.http.conftest import Service, listening, order_body, problem, running
+from tests.live.conversing import conversing
+
+OPEN = ("/health/", "/docs", "/openapi.json", "/asyncapi", "/assets/", "/login")
+ORDERS = [one for one in all_operations() if "/api/orders" in one and "/events" not in one and "WS" not in one]
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(databases: Databases, template: str) -> AsyncIterator[Service]:
+    with databases.lent(template) as url:
+        async with running(url, Policy()) as service:
+            yield service
+
+
+@asynccontextmanager
+async def at(service: Service, host: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client at this address."""
+    transport = httpx2.ASGITransport(app=service.app, client=(host, 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        yield client
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
+async def test_whoever_is_here_may_do_all(service: Service, host: str) -> None:
+    async with at(service, host) as client:
+        placed = await client.post("/api/orders", json=order_body())
+        assert placed.status_code == 201
+        for path in (f"/api/orders/{placed.json()['id']}", "/api/sagas", "/metrics", "/sagas", "/api/dead-letters"):
+            assert (await client.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["203.0.113.9", "10.0.0.1", "::2", "testclient", ""])
+@pytest.mark.parametrize("operation", [one for one in all_operations() if not one.startswith("WS")])
+async def test_whoever_is_elsewhere_may_do_nothing(service: Service, operation: str, host: str) -> None:
+    method, path = operation.split()
+    async with at(service, host) as client:
+        answer = await client.request(method, path.replace("{}", str(uuid4())))
+    if path.startswith(OPEN):
+        assert answer.status_code not in {401, 500}
+    else:
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert "No access is configured here" in answer.text
+        assert "API_KEYS" in answer.text
+
+
+async def test_whoever_is_elsewhere_follows_nothing(service: Service) -> None:
+    order_id = (await service.place())["id"]
+
+    async def elsewhere(scope: object, receive: object, send: object) -> None:
+        await service.app({**scope, "client": ("203.0.113.9", 1)}, receive, send)  # type: ignore[arg-type, dict-item]
+
+    async with conversing(elsewhere, order_id) as socket:
+        assert (await socket.denied())["status"] == 401
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+@pytest.mark.parametrize("operation", ORDERS)
+async def test_a_proxy_on_this_machine_does_not_make_everybody_local(
+    service: Service, operation: str, header: str
+) -> None:
+    method, path = operation.split()
+    async with listening(service.app, forwarded_allow_ips="*") as url, httpx2.AsyncClient(base_url=url) as client:
+        answer = await client.request(method, path.replace("{}", str(uuid4())), headers={header: "127.0.0.1"})
+    assert header in problem(answer, 401)["detail"]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}], ids=str
+)
+@pytest.mark.parametrize("operation", ORDERS)
+async def test_a_page_from_elsewhere_may_do_nothing_through_a_browser_here(
+    service: Service, operation: str, headers: dict[str, str]
+) -> None:
+    method, path = operation.split()
+    problem(await service.client.request(method, path.replace("{}", str(uuid4())), headers=headers), 403)
+
+
+async def test_a_credential_is_not_asked_for_and_not_looked_at(service: Service) -> None:
+    for authorization in ("Bearer nonsense", "Basic eDp5", ""):
+        answer = await service.client.get("/api/sagas", headers={"Authorization": authorization})
+        assert answer.status_code == 200
+
+
+async def test_what_is_made_here_is_the_machine_s_whoever_is_named_beside_it() -> None:
+    here = [Caller(f"operator@{host}", EVERY_SCOPE, local=True) for host in ("127.0.0.1", "::1")]
+    assert [caller.owner for caller in here] == [LOCAL, LOCAL]
+    assert Caller("key:shop", frozenset()).owner == "key:shop"
