@@ -17,6 +17,7 @@ from handlers.access.published_keys import PublishedKeys
 from handlers.access.signing import OneKey, key_of_pem
 from handlers.access.tokens import Tokens
 from handlers.access_log import AccessLog
+from handlers.connections import REQUESTS, serve_bounded
 from handlers.contract import Contract, declare_publishers
 from handlers.counting import counting
 from handlers.dashboard.routes import dashboard_routes
@@ -28,6 +29,7 @@ from handlers.followers import MAX_FOLLOWERS, Followers
 from handlers.http import http_app
 from handlers.letters import Letters
 from handlers.live_routes import live_routes
+from handlers.live_socket import MAX_SAID_BYTES
 from handlers.open_files import room_for
 from handlers.operating import operating_routes
 from handlers.orders import order_requests
@@ -80,6 +82,7 @@ class Service(AsgiFastStream):
             await receive()
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
+        serve_bounded(receive, room_for(MAX_FOLLOWERS) + REQUESTS, MAX_SAID_BYTES)
         try:
             await super().lifespan(scope, receive, send)
         except BaseException:

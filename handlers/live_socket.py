@@ -14,6 +14,8 @@ ENDED, TALKS, COME_AGAIN = 1000, 1009, 1012
 """How it is closed: the saga has ended; the client said more than is listened to; the service stops."""
 MAX_SAID = 1024
 """Characters or bytes of a message from the client, none of which is listened to."""
+MAX_SAID_BYTES = 4 * MAX_SAID
+"""As many are kept of it: beyond this the server itself closes, with the same code."""
 
 
 async def converse(websocket: WebSocket, followers: Followers, order_id: UUID) -> None:

@@ -1,0 +1,220 @@
+"""What a client's connection may cost before its request is there: seconds, bytes, and a place among the others.
+
+uvicorn waits for a request for as long as a client cares to dribble it, and has as many connections as there are
+files. An application is asked only when the head of a request is there. So this is uvicorn's own protocol, with an eye
+on the clock: it looks at what the client owes at the moment, and cuts who owes it for too long. Where there are too
+many, those make room who have owed it the longest: whoever says at once what he wants is never among them.
+"""
+
+import sys
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import h11
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+
+from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer
+
+REQUESTS = 400
+"""Connections of one process beside those that stay: of requests that come and go. The rest of
+`handlers.open_files.OTHERS` is for database, bus and files."""
+BODIES = 200
+"""Bodies of one process that may be arriving at once: nearly all come with their head, and each may grow to 1 MiB."""
+GAP_SECONDS = 10.0
+"""From one piece of a body to the next."""
+GOODBYE_SECONDS = 1.0
+"""How long a client has to take what it is told last."""
+MAX_HEAD_BYTES = 16 * 1024
+"""Of a request's first line and its headers."""
+
+
+class Owed(Enum):
+    """What a client is waited for."""
+
+    HEAD = auto()
+    """The first line of a request, and its headers: from the connection on, or from the last answer."""
+    BODY = auto()
+    """The body, once the head is there."""
+    REST = auto()
+    """What is left of a body that was answered already: thrown away, so that the client gets to read the answer."""
+
+
+SECONDS = {Owed.HEAD: 10.0, Owed.BODY: 30.0, Owed.REST: 3.0}
+"""How long it is waited for."""
+
+
+class Punctual(H11Protocol):
+    """A connection over HTTP whose client is waited for, but not for ever. See `bounded`."""
+
+    most: ClassVar[dict[Owed, int]]
+    """Connections of the process, by what they have to owe where there are more."""
+    owing: ClassVar[dict[Owed, dict["Punctual", None]]]
+    """The connections that owe something, who owes it the longest first."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._owes: Owed | None = None
+        self._since = self._heard = 0.0
+        self._timer: Any = None
+        self._handed_over = False
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait."""
+        super().connection_made(transport)
+        self._look()
+        if len(self.connections) > self.most[Owed.HEAD]:
+            self._make_room(Owed.HEAD)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come."""
+        if self._owes is Owed.HEAD:
+            # h11 looks at how long a head is only where that has not ended yet: it is never given a longer one
+            room = MAX_HEAD_BYTES + 1 - len(self.conn.trailing_data[0])
+            super().data_received(data[:room])
+            data = data[room:]
+        if data and not (self._handed_over or self.transport.is_closing()):
+            super().data_received(data)
+        self._heard = self.loop.time()
+        self._look()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, or for the rest of this one."""
+        super().on_response_complete()
+        self._look()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection over: who has it now watches it."""
+        self._handed_over = True
+        self._look()
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._handed_over = True
+        self._look()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's form
+        """Say what h11 says of a request that it does not take: above all, that its head is too large."""
+        hint = getattr(sys.exception(), "error_status_hint", HTTPStatus.BAD_REQUEST)
+        self._cut(_TOO_LARGE if hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else _MALFORMED)
+
+    def _now_owed(self) -> Owed | None:
+        if self._handed_over or self.transport.is_closing():
+            return None
+        if self.conn.their_state is h11.IDLE:
+            return Owed.HEAD
+        if self.conn.their_state is not h11.SEND_BODY:
+            return None
+        return Owed.REST if self.cycle.response_complete else Owed.BODY
+
+    def _look(self) -> None:
+        """See whether the client owes something else than before."""
+        owes = self._now_owed()
+        if owes is self._owes:
+            return
+        if self._owes:
+            self.owing[self._owes].pop(self, None)
+            self._timer.cancel()
+        self._owes = owes
+        if owes:
+            self.owing[owes][self] = None
+            self._since = self._heard = self.loop.time()
+            self._timer = self.loop.call_later(min(SECONDS[owes], GAP_SECONDS), self._time_passes)
+            if owes is Owed.BODY and len(self.owing[owes]) > self.most[owes]:
+                self._make_room(owes)
+
+    def _time_passes(self) -> None:
+        now = self.loop.time()
+        if self._owes is Owed.BODY and self.flow.read_paused:
+            # it is we who do not read
+            self._since = self._heard = now
+        assert self._owes is not None, "the timer is cancelled when nothing is owed any more"
+        due = self._since + SECONDS[self._owes]
+        if self._owes is Owed.BODY:
+            due = min(due, self._heard + GAP_SECONDS)
+        if now < due:
+            self._timer = self.loop.call_later(due - now, self._time_passes)
+        else:
+            self._cut(_LATE)
+
+    def _make_room(self, owed: Owed) -> None:
+        """Cut the connection that has owed this the longest: another one, unless all others are busy."""
+        longest = next(iter(self.owing[owed]), None)
+        if longest is not None:
+            longest._cut(_TOO_MANY)  # noqa: SLF001 - one of us
+
+    def _cut(self, problem: ProblemError) -> None:
+        """Be rid of the client, and say why where it has asked for something and nothing has been answered yet."""
+        silent = problem is _LATE and self._owes is Owed.HEAD and not self.conn.trailing_data[0]
+        if silent or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.abort()
+        else:
+            self._refuse(problem)
+        if self.cycle:
+            # for the application the client has left
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._look()
+
+    def _refuse(self, problem: ProblemError) -> None:
+        response = answer(problem)
+        headers = [*self.server_state.default_headers, *response.raw_headers, CLOSE_HEADER]
+        status = response.status_code
+        for event in (
+            h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status]),
+            h11.Data(data=bytes(response.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+        self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
+
+
+def bounded(connections: int) -> type[Punctual]:
+    """The protocol of a process that may have so many connections, those over WebSockets included."""
+    return type(
+        "Bounded",
+        (Punctual,),
+        {"most": {Owed.HEAD: connections, Owed.BODY: BODIES}, "owing": {owed: {} for owed in Owed}},
+    )
+
+
+def serve_bounded(receive: Any, connections: int, message_bytes: int) -> None:
+    """Have the server that starts the application keep these limits.
+
+    The command line knows neither of them, and with several workers nobody else sees the server's configuration: it is
+    beside what the server gives to the application's lifespan, which comes before the first connection.
+
+    Args:
+        receive: of the lifespan, as the server has given it: uvicorn's is a method of what holds its configuration.
+        connections: how many a process may have.
+        message_bytes: of a message over a WebSocket.
+    """
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    if config is not None:
+        config.http_protocol_class = bounded(connections)
+        config.h11_max_incomplete_event_size = MAX_HEAD_BYTES
+        config.ws_max_size = message_bytes
+
+
+_CLOSED = "The connection is closed."
+_LATE = ProblemError(
+    HTTPStatus.REQUEST_TIMEOUT,
+    "request_timeout",
+    f"A request has {SECONDS[Owed.HEAD]:.0f} s to arrive, its body {SECONDS[Owed.BODY]:.0f} more. {_CLOSED}",
+)
+_TOO_MANY = ProblemError(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "too_many_connections",
+    f"There are too many connections at this moment. {_CLOSED} Come again.",
+    {"Retry-After": str(RETRY_AFTER_SECONDS)},
+)
+_TOO_LARGE = ProblemError(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "head_too_large",
+    f"The request's first line and its headers have more than 16 KiB. {_CLOSED}",
+)
+_MALFORMED = ProblemError(HTTPStatus.BAD_REQUEST, "unreadable", f"This is not a request of HTTP/1.1. {_CLOSED}")

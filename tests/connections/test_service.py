@@ -1,0 +1,104 @@
+"""The service as its users run it, among clients that mean it no good."""
+
+import asyncio
+import struct
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from handlers.connections import BODIES, REQUESTS
+from handlers.followers import MAX_FOLLOWERS
+from handlers.open_files import room_for
+from local.rule import Behaviour
+from tests.connections.clients import Client, connected
+from tests.service import Service, complaints
+from tests.system.conftest import System, order_body
+
+MEGABYTE = 1_000_000
+HALF_A_HEAD = b"GET / HTTP/1.1\r\nHost: h\r\nX-Long: " + b"x" * 15_000
+HALF_A_BODY = (
+    b"POST /api/orders HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+    b'{"userId":"' + b"x" * 900_000
+)
+
+
+def memory(service: Service) -> int:
+    """Bytes that the process has in memory."""
+    status = Path(f"/proc/{service.child.pid}/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+
+async def order(system: System) -> None:
+    """A customer like any other, over a connection of his own."""
+    async with httpx2.AsyncClient(base_url=system.service.url, timeout=5, verify=False) as client:
+        answer = await client.post("/api/orders", json=order_body())
+    assert answer.status_code == 201, answer.text
+    assert (await system.ended(answer.json()["id"]))["status"] == "Completed"
+
+
+async def test_crowds_that_never_come_to_the_point_keep_nobody_from_ordering_and_are_forgotten(system: System) -> None:
+    most = MAX_FOLLOWERS + REQUESTS
+    assert room_for(2 * most) == 2 * most, "the hard limit of open files is too low for this test"
+    await order(system)
+    before, most_memory = memory(system.service), 0
+    async with AsyncExitStack() as stack:
+
+        async def crowd(count: int, says: bytes) -> list[Client]:
+            clients = []
+            for _ in range(count):
+                clients.append(await stack.enter_async_context(connected(system.service.port)))
+                async with asyncio.timeout(5):
+                    await clients[-1].say(says)
+            return clients
+
+        bodies = await crowd(BODIES + 50, HALF_A_BODY)
+        await order(system)
+        heads = await crowd(most + 100, HALF_A_HEAD)
+        await order(system)
+        most_memory = memory(system.service)
+        assert await bodies[0].refused() == (503, "too-many-connections")
+        assert await heads[-1].refused() == (408, "request-timeout")
+        await order(system)
+    assert most_memory - before < (BODIES + 50) * 1.5 * MEGABYTE + most * 0.05 * MEGABYTE
+    assert complaints(system.service.log) == []
+
+
+async def test_who_leaves_in_the_middle_of_a_body_is_no_mistake_of_ours(system: System) -> None:
+    for path in (b"/api/orders", b"/try"):
+        async with connected(system.service.port) as client:
+            await client.say(HALF_A_BODY[:200].replace(b"/api/orders", path))
+    await order(system)
+    assert complaints(system.service.log) == []
+
+
+async def test_more_over_a_websocket_than_is_listened_to_is_not_even_kept(system: System) -> None:
+    # its saga goes on for longer than this test
+    system.inventory.behaviour["ValidateInventory"] = Behaviour(mode="mute")
+    order_id = await system.order(order_body())
+    async with connected(system.service.port) as client:
+        await client.say(
+            f"GET /api/orders/{order_id}/ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        )
+        assert (await client.head()).startswith("HTTP/1.1 101")
+        # the first frame of a message of 16 MB: the length alone is enough
+        await client.say(b"\x82\xff" + struct.pack(">Q", 16_000_000) + b"\0" * 4 + b"x" * 1000)
+        assert struct.pack(">H", 1009) in await client.rest()
+
+
+class TestWorkers:
+    """Each of several has the same limits, although nobody passes them on."""
+
+    @pytest.fixture
+    def workers(self) -> int:
+        return 2
+
+    async def test_every_worker_keeps_them(self, service: Service) -> None:
+        await service.ready()
+        async with AsyncExitStack() as stack:
+            for _ in range(20):
+                client = await stack.enter_async_context(connected(service.port))
+                await client.say(HALF_A_HEAD + b"x" * 5_000)
+                assert await client.refused() == (431, "head-too-large")
