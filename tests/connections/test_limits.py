@@ -62,7 +62,7 @@ def application() -> FastAPI:
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[uvicorn.Server]:
     """A server with these limits, one of whose seconds is ten of a real one's."""
-    for owed, seconds in ((Owed.HEAD, 1.0), (Owed.BODY, 1.2), (Owed.REST, 0.3)):
+    for owed, seconds in ((Owed.HEAD, 1.0), (Owed.BODY, 3.0), (Owed.REST, 0.3)):
         monkeypatch.setitem(connections.SECONDS, owed, seconds)
     monkeypatch.setattr(connections, "GAP_SECONDS", 0.5)
     monkeypatch.setattr(connections, "BODIES", 3)
@@ -80,13 +80,13 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[uvicorn.Serve
 async def test_who_says_nothing_is_hung_up_on(port: int) -> None:
     async with connected(port) as client:
         await client.gone()
-        assert 0.9 < client.seconds < 2
+        assert 0.9 < client.seconds < 4
 
 
 async def test_a_head_that_dribbles_is_cut(port: int) -> None:
     async with connected(port) as client, dribbling(client, b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X-A: b\r\n" * 100):
         assert await client.refused() == (408, "request-timeout")
-        assert 0.9 < client.seconds < 2
+        assert 0.9 < client.seconds < 4
 
 
 async def test_so_is_the_head_of_a_second_request(port: int) -> None:
@@ -135,7 +135,7 @@ async def test_a_body_that_stops_is_cut(port: int, framing: bytes) -> None:
     async with connected(port) as client:
         await client.say(ORDER + framing + b"{")
         assert await client.refused() == (408, "request-timeout")
-        assert 0.4 < client.seconds < 1.1
+        assert 0.4 < client.seconds < 2.5
 
 
 async def test_a_body_that_dribbles_is_cut_all_the_same(port: int) -> None:
@@ -143,7 +143,7 @@ async def test_a_body_that_dribbles_is_cut_all_the_same(port: int) -> None:
         await client.say(ORDER + b"Content-Length: 1000\r\n\r\n")
         async with dribbling(client, b"[" * 1000):
             assert await client.refused() == (408, "request-timeout")
-        assert 1.1 < client.seconds < 2
+        assert 2.9 < client.seconds < 6
 
 
 async def test_a_body_that_takes_its_time_is_taken(port: int) -> None:
@@ -193,7 +193,7 @@ async def test_a_body_without_end_is_refused_and_its_rest_is_not_listened_to_for
         status, _, body = await client.answer()
         assert status in {400, 413}
         assert "Traceback" not in body.decode()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             await saying
 
 
@@ -203,7 +203,7 @@ async def test_what_nobody_reads_does_not_keep_the_connection(port: int) -> None
         assert (await client.answer())[0] == 200
         async with dribbling(client, b"x" * 1000):
             await client.gone()
-        assert client.seconds < 1.5
+        assert client.seconds < 4
 
 
 async def test_a_body_of_exactly_1_mib_is_taken_and_one_byte_more_is_not(port: int) -> None:

@@ -32,7 +32,7 @@ def memory(service: Service) -> int:
 
 async def order(system: System) -> None:
     """A customer like any other, over a connection of his own."""
-    async with httpx2.AsyncClient(base_url=system.service.url, timeout=5, verify=False) as client:
+    async with httpx2.AsyncClient(base_url=system.service.url, timeout=15, verify=False) as client:
         answer = await client.post("/api/orders", json=order_body())
     assert answer.status_code == 201, answer.text
     assert (await system.ended(answer.json()["id"]))["status"] == "Completed"
