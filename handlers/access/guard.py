@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from re import Pattern
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import iter_route_contexts
@@ -32,6 +33,7 @@ class _Operation:
     methods: frozenset[str]
     path: str
     pattern: Pattern[str]
+    endpoint: Callable[..., Any] | None
 
 
 def guard(app: FastAPI, access: Access, limits: Limits, refuse_page: RefusePage) -> None:
@@ -64,20 +66,22 @@ class _Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # what has no route is answered by the router: there is nothing to guard
         if asked := self._asked(scope):
-            rule = RULES.get(asked)
+            rule = RULES.get(operation(scope.get("method", WEBSOCKET), asked.path))
             try:
                 await self._let_in(scope, rule)
             except Exception as error:  # noqa: BLE001 - told apart by problem_of
+                # for the log, as the router would have left it
+                scope["endpoint"] = asked.endpoint
                 await self._refusal(scope, rule, _problem(error))(scope, receive, send)
                 return
         await self._inner(scope, receive, send)
 
-    def _asked(self, scope: Scope) -> str | None:
+    def _asked(self, scope: Scope) -> _Operation | None:
         """The operation that a request is for; the first that fits, as for the router."""
         path, method = get_route_path(scope), scope.get("method", WEBSOCKET)
         for one in self._operations:
             if method in one.methods and one.pattern.match(path):
-                return operation(method, one.path)
+                return one
         return None
 
     async def _let_in(self, scope: Scope, rule: Rule | None) -> None:
@@ -106,7 +110,7 @@ def _problem(error: Exception) -> ProblemError:
 
 def _operations(app: FastAPI) -> list[_Operation]:
     return [
-        _Operation(frozenset(one.methods or {WEBSOCKET}), one.path, compile_path(one.path)[0])
+        _Operation(frozenset(one.methods or {WEBSOCKET}), one.path, compile_path(one.path)[0], one.endpoint)
         for one in iter_route_contexts(app.routes)
         if one.path
     ]

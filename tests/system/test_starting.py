@@ -50,6 +50,8 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
         "DATABASE_URL_FILE does not name a file",
     ),
     ({"TRUSTED_SENDERS": "domain.inventory."}, "TRUSTED_SENDERS: must be prefix=brokeruser for each"),
+    ({"API_KEYS": "ops:secret:operate"}, "API_KEYS: entry 1 is not id:sha256-of-the-secret:scope"),
+    ({"JWT_ISSUER": "https://issuer.example"}, "JWT_ISSUER, JWT_AUDIENCE, and one of JWT_JWKS_URL and"),
     ({"OTEL_TRACES_SAMPLER": "sometimes"}, "OTEL_TRACES_SAMPLER: must be one of always_on, always_off, traceidratio"),
     ({"OTEL_BSP_SCHEDULE_DELAY": "soon"}, "OTEL_BSP_SCHEDULE_DELAY: Input should be a valid integer"),
 ]
