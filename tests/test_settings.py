@@ -211,3 +211,22 @@ def test_exceptions_for_webhooks_are_hosts_and_ports() -> None:
     given = {"webhook_allow": "localhost:8000  [::1]:8001"}
     assert Settings.model_validate(given).allowed_receivers == {("localhost", 8000), ("::1", 8001)}
     assert Settings().allowed_receivers == set()
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]),
+        ({"webhook_retry_seconds": "0.5, 2,60"}, [0.5, 2, 60]),
+    ],
+)
+def test_webhooks_are_tried_again_by_the_standards_schedule_or_as_is_said(
+    given: dict[str, str], seconds: list[float]
+) -> None:
+    assert [wait.total_seconds() for wait in Settings.model_validate(given).webhook_waits] == seconds
+
+
+@pytest.mark.parametrize("given", ["soon", "5,,6", "0", "-1", "nan", "inf", "604801", ",".join(["1"] * 51)])
+def test_waits_of_webhooks_that_are_none_are_refused(given: str) -> None:
+    with pytest.raises(ValidationError, match="must be at most 50 waits"):
+        Settings.model_validate({"webhook_retry_seconds": given})

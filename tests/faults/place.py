@@ -133,8 +133,9 @@ class Place:
         return ledger.read(*(ledger_path(self.folder, name) for name in ("inventory", "billing")))
 
     async def run_out(self) -> None:
-        """Let the leases of the outbox run out: what time would do."""
+        """Let the leases of the outbox and of webhooks run out: what time would do."""
         await self.rows("UPDATE outbox SET lease_until = clock_timestamp()")
+        await self.rows("UPDATE webhook_deliveries SET next_attempt_at = clock_timestamp() WHERE lease IS NOT NULL")
 
     async def quiet(self, seconds: float = 60) -> None:
         """Return when nothing is left to be done by anybody: no open command, no message in outbox or queues."""

@@ -197,3 +197,56 @@ async def test_an_order_has_one_saga(schema: AsyncEngine) -> None:
                     " gen_random_uuid()))).* FROM order_sagas s"
                 )
             )
+
+
+WEBHOOK = {
+    "id": "gen_random_uuid()", "owner": "'key:shop'", "url": "'https://shop.example'", "events": "'{order.created}'",
+    "status": "'enabled'", "secret": "'whsec_x'", "created_at": "now()",
+}  # fmt: skip
+DELIVERY = {
+    "id": "gen_random_uuid()", "webhook_id": "gen_random_uuid()", "event_id": "gen_random_uuid()",
+    "order_id": "gen_random_uuid()", "type": "'order.created'", "body": "'{}'", "status": "'pending'",
+    "next_attempt_at": "now()", "created_at": "now()",
+}  # fmt: skip
+
+
+async def write(schema: AsyncEngine, table: str, row: dict[str, str]) -> None:
+    async with schema.begin() as connection:
+        await connection.execute(text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(row.values())})"))
+
+
+@pytest.mark.parametrize(
+    ("table", "changed"),
+    [
+        ("webhooks", {"events": "'{}'"}),
+        ("webhooks", {"events": "'{webhook.ping}'"}),
+        ("webhooks", {"status": "'broken'"}),
+        ("webhooks", {"status": "'disabled'"}),
+        ("webhooks", {"status": "'disabled'", "disabled_at": "now()"}),
+        ("webhooks", {"disabled_at": "now()", "disabled_reason": "'why'"}),
+        ("webhooks", {"previous_secret": "'whsec_y'"}),
+        ("webhooks", {"secret": "''"}),
+        ("webhooks", {"deleted_at": "now()"}),
+        ("webhooks", {"failures": "1"}),
+        ("webhooks", {"failures": "-1"}),
+        ("webhook_deliveries", {"type": "'order.lost'"}),
+        ("webhook_deliveries", {"type": "'webhook.ping'"}),
+        ("webhook_deliveries", {"order_id": "NULL"}),
+        ("webhook_deliveries", {"status": "'lost'"}),
+        ("webhook_deliveries", {"status": "'failed'"}),
+        ("webhook_deliveries", {"next_attempt_at": "NULL"}),
+        ("webhook_deliveries", {"status": "'delivered'", "next_attempt_at": "NULL"}),
+        ("webhook_deliveries", {"status": "'failed'", "next_attempt_at": "NULL", "lease": "gen_random_uuid()"}),
+        ("webhook_deliveries", {"delivered_at": "now()"}),
+        ("webhook_deliveries", {"attempts": "-1"}),
+        ("webhook_deliveries", {"log": "'{}'"}),
+    ],
+)
+async def test_an_illegal_endpoint_or_delivery_is_refused_whoever_writes_it(
+    schema: AsyncEngine, table: str, changed: dict[str, str]
+) -> None:
+    row = WEBHOOK if table == "webhooks" else DELIVERY
+    await write(schema, table, row)
+    with pytest.raises(DBAPIError) as refused:
+        await write(schema, table, row | changed)
+    assert getattr(refused.value.orig, "sqlstate", None) == "23514"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import pytest
@@ -16,15 +17,17 @@ from saga.cells import Signal
 from saga.database import Sessions, connect, sessions, statements
 from saga.engine import Engine
 from saga.webhooks import endpoints
+from saga.webhooks import sender as sending
 from saga.webhooks.courier import Courier
 from saga.webhooks.endpoints import Endpoint
 from saga.webhooks.schedule import STANDARD
+from saga.webhooks.sender import Sender
 from tests.engine.conftest import order_request, reply, running_engine
 from tests.waiting import until
 from tests.webhooks.receiver import Receiver, receiving
-from tests.webhooks.standing_in import PlainSender
 
 OWNER = "key:shop"
+MOST_AT_ONCE = 10_000
 TRACEPARENT = f"00-{'1' * 32}-{'2' * 16}-01"
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
 
@@ -107,6 +110,9 @@ class System:
 
     async def write(self, webhook_id: UUID, count: int = 1, due: str = "now()") -> None:
         """Deliveries, as the engine writes them."""
+        while count > MOST_AT_ONCE:
+            await self.write(webhook_id, MOST_AT_ONCE, due)
+            count -= MOST_AT_ONCE
         await self.place.execute(
             "INSERT INTO webhook_deliveries"
             " (id, webhook_id, event_id, order_id, type, body, traceparent, status, next_attempt_at, created_at)"
@@ -136,21 +142,26 @@ class System:
             "UPDATE webhook_deliveries SET next_attempt_at = now() WHERE status = 'pending' AND lease IS NULL"
         )
 
+    def sender(self, kind: type[Sender] = Sender) -> Sender:
+        """The real one; it may send to this receiver."""
+        return kind(frozenset({("127.0.0.1", self.receiver.port)}))
+
     @asynccontextmanager
     async def courier(
-        self, waits: Sequence[timedelta] = STANDARD, within: float = 15, sender: Any = None
+        self, waits: Sequence[timedelta] = STANDARD, within: float = 15, sender: Sender | None = None
     ) -> AsyncIterator[Courier]:
         """A courier that runs as long as the block; the receiver has so many seconds to answer."""
         pool = connect(self.place.pool.url, connections=1, name="courier under test")
-        plain = PlainSender(within)
-        courier = Courier(sessions(pool), sender or plain, waits)
+        sender = sender or self.sender()
+        courier = Courier(sessions(pool), sender, waits)
         task = asyncio.create_task(courier.run())
         try:
-            yield courier
+            with patch.object(sending, "WITHIN", timedelta(seconds=within)):
+                yield courier
         finally:
             task.cancel()
             await asyncio.wait([task])
-            await plain.close()
+            await sender.close()
             await pool.dispose()
             if not task.cancelled():
                 task.result()

@@ -18,41 +18,44 @@ from saga.failpoints import POINTS, Point
 from tests.faults.crashes.scenarios import SCENARIOS, Scenario
 
 TABLE = """
-                    http slow  bus nostock declined timeout parked cancel giveup late poison stray redrive behind empty
-message.taken        1-3  1-3  1-4       1      4-5       3    3-4    2-3    4-5  6-7      1     1       2      .     .
-message.decoded      1-3    .  1-4       1      4-5       3    3-4    2-3    4-5  6-7      .     1       2      .     .
-message.answered     1-3    .  1-4       1      4-5       3    3-4    2-3    4-5  6-7      .     .       .      .     .
-message.acking       1-3  1-3  1-4       1      4-5       3    3-5    2-3    4-5  6-7    1-2   1-2     3-4      .     .
-message.acked        1-3    .  1-4       1      4-5       3    3-5    2-3    4-5  6-7    1-2   1-2     3-4      .     .
-letter.refused         .    .    .       .        .       .      .      .      .    .      1     1       2      .     .
-letter.copying         .    .    .       .        .       .      .      .      .    .      1     1       2      .     .
-letter.copied          .    .    .       .        .       .      .      .      .    .      1     1       2      .     .
-letter.taken           .    .    .       .        .       .      1      .      .    .      1     1       2      .     .
-letter.stored          .    .    .       .        .       .      1      .      .    .      1     1       2      .     .
-redrive.confirmed      .    .    .       .        .       .      .      .      .    .      .     .       1      .     .
-redrive.marked         .    .    .       .        .       .      .      .      .    .      .     .       1      .     .
-engine.gathered      1-4    .  1-4       2      4-5     3-6    2-8    2-5    3-6  6-7      .     1       2      .     .
-engine.locked        1-3    .  1-3       1      3-4     2-3    2-3    2-3    2-5  5-6      .     1       2      .     .
-engine.decided       1-4    .  1-4       2      4-5     3-6    2-8    2-5    3-6  6-7      .     1       2      .     .
-engine.saved         1-4    .  1-4       2      4-5     3-6    2-8    2-5    3-6  6-7      .     1       2      .     .
-engine.enqueued      1-4    .  1-4       2      4-5     3-5    2-7    2-4    3-6    6      .     .       .      .     .
-engine.committed     1-4    .  1-4       2      4-5     3-6    2-8    2-5    3-6  6-7      .     1       2      .     .
-engine.handed-over   1-4    .  1-4       2      4-5     3-5    2-7    2-4    3-6    6      .     .       .      .     .
-relay.taken          1-4    .  1-4       2      4-5     3-5    2-7    2-4    3-6    6      .     .       .      .     .
-relay.sending        1-5  1-5  1-5       3      5-6     4-6    3-8    3-5    4-7    7      .     .       .    1-5     .
-relay.one-confirmed  1-5  1-5  1-5       3      5-6     4-6    3-8    3-5    4-7    7      .     .       .    1-5     .
-relay.confirmed      1-4  1-4  1-4       2      4-5     3-5    2-7    2-4    3-6    6      .     .       .    1-5     .
-relay.removed        1-4  1-4  1-4       2      4-5     3-5    2-7    2-4    3-6    6      .     .       .    1-5     .
-relay.claimed          .    .    .       .        .       .      .      .      .    .      .     .       .    1-5     .
-timer.due              .    .    .       .        .     1-2    1-4      1      .    .      .     .       .      .     .
-timer.locked           .    .    .       .        .     1-2    1-4      1      .    .      .     .       .      .     .
-timer.fired            .    .    .       .        .     1-2    1-4      1      .    .      .     .       .      .     .
-http.read              1    .    .       .        .       .      .      .      .    .      .     .       .      .     .
-http.accepted          1    .    .       .        .       .      .      .      .    .      .     .       .      .     .
-migration.begun        1    .    .       .        .       .      .      .      .    .      .     .       .      .     1
-migration.done         1    .    .       .        .       .      .      .      .    .      .     .       .      .     1
-migration.committed    1    .    .       .        .       .      .      .      .    .      .     .       .      .     1
-"""
+                    http slow bus nostock declined timeout parked cancel giveup late poison stray redrive behind told empty
+message.taken        1-3  1-3 1-4       1      4-5       3    3-4    2-3    4-5  6-7      1     1       2      .    .     .
+message.decoded      1-3    . 1-4       1      4-5       3    3-4    2-3    4-5  6-7      .     1       2      .    .     .
+message.answered     1-3    . 1-4       1      4-5       3    3-4    2-3    4-5  6-7      .     .       .      .    .     .
+message.acking       1-3  1-3 1-4       1      4-5       3    3-5    2-3    4-5  6-7    1-2   1-2     3-4      .    .     .
+message.acked        1-3    . 1-4       1      4-5       3    3-5    2-3    4-5  6-7    1-2   1-2     3-4      .    .     .
+letter.refused         .    .   .       .        .       .      .      .      .    .      1     1       2      .    .     .
+letter.copying         .    .   .       .        .       .      .      .      .    .      1     1       2      .    .     .
+letter.copied          .    .   .       .        .       .      .      .      .    .      1     1       2      .    .     .
+letter.taken           .    .   .       .        .       .      1      .      .    .      1     1       2      .    .     .
+letter.stored          .    .   .       .        .       .      1      .      .    .      1     1       2      .    .     .
+redrive.confirmed      .    .   .       .        .       .      .      .      .    .      .     .       1      .    .     .
+redrive.marked         .    .   .       .        .       .      .      .      .    .      .     .       1      .    .     .
+engine.gathered      1-4    . 1-4       2      4-5     3-6    2-8    2-5    3-6  6-7      .     1       2      .    .     .
+engine.locked        1-3    . 1-3       1      3-4     2-3    2-3    2-3    2-5  5-6      .     1       2      .    .     .
+engine.decided       1-4    . 1-4       2      4-5     3-6    2-8    2-5    3-6  6-7      .     1       2      .    .     .
+engine.saved         1-4    . 1-4       2      4-5     3-6    2-8    2-5    3-6  6-7      .     1       2      .    .     .
+engine.enqueued      1-4    . 1-4       2      4-5     3-5    2-7    2-4    3-6    6      .     .       .      .    .     .
+engine.committed     1-4    . 1-4       2      4-5     3-6    2-8    2-5    3-6  6-7      .     1       2      .    .     .
+engine.handed-over   1-4    . 1-4       2      4-5     3-5    2-7    2-4    3-6    6      .     .       .      .    .     .
+relay.taken          1-4    . 1-4       2      4-5     3-5    2-7    2-4    3-6    6      .     .       .      .    .     .
+relay.sending        1-5  1-5 1-5       3      5-6     4-6    3-8    3-5    4-7    7      .     .       .    1-5    .     .
+relay.one-confirmed  1-5  1-5 1-5       3      5-6     4-6    3-8    3-5    4-7    7      .     .       .    1-5    .     .
+relay.confirmed      1-4  1-4 1-4       2      4-5     3-5    2-7    2-4    3-6    6      .     .       .    1-5    .     .
+relay.removed        1-4  1-4 1-4       2      4-5     3-5    2-7    2-4    3-6    6      .     .       .    1-5    .     .
+relay.claimed          .    .   .       .        .       .      .      .      .    .      .     .       .    1-5    .     .
+webhook.claimed        .    .   .       .        .       .      .      .      .    .      .     .       .      .    1     .
+webhook.sent           .    .   .       .        .       .      .      .      .    .      .     .       .      .    1     .
+webhook.marked         .    .   .       .        .       .      .      .      .    .      .     .       .      .    1     .
+timer.due              .    .   .       .        .     1-2    1-4      1      .    .      .     .       .      .    .     .
+timer.locked           .    .   .       .        .     1-2    1-4      1      .    .      .     .       .      .    .     .
+timer.fired            .    .   .       .        .     1-2    1-4      1      .    .      .     .       .      .    .     .
+http.read              1    .   .       .        .       .      .      .      .    .      .     .       .      .    .     .
+http.accepted          1    .   .       .        .       .      .      .      .    .      .     .       .      .    .     .
+migration.begun        1    .   .       .        .       .      .      .      .    .      .     .       .      .    .     1
+migration.done         1    .   .       .        .       .      .      .      .    .      .     .       .      .    .     1
+migration.committed    1    .   .       .        .       .      .      .      .    .      .     .       .      .    .     1
+"""  # noqa: E501 - one line a point
 
 
 @dataclass(frozen=True)

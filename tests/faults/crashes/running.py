@@ -22,6 +22,7 @@ from tests.faults.crashes.scenarios import PATIENT, SCENARIOS, Scenario, Stage
 from tests.faults.place import Place, place
 from tests.service import Service
 from tests.waiting import until
+from tests.webhooks.receiver import receiving
 
 AT_ONCE = 4
 """Runs at the same time: most of one is waiting."""
@@ -93,7 +94,7 @@ async def census(scenarios: Iterable[str], servers: Servers) -> dict[str, Counte
 
 async def _reached(scenario: Scenario, servers: Servers) -> Counter[str]:
     async with _stage(scenario, servers) as stage:
-        service = await _start(stage.here, TELL)
+        service = await _start(stage, TELL)
         await _ready_or_dead(service)
         await scenario.play(stage)
         await _ended(scenario, stage)
@@ -115,7 +116,7 @@ async def _killed(cell: Cell, stage: Stage) -> list[str]:
     playing: asyncio.Task[None] | None = None
     try:
         for death in [*cell.deaths, None]:
-            service = await _start(stage.here, death)
+            service = await _start(stage, death)
             if await _ready_or_dead(service) and playing is None:
                 playing = asyncio.create_task(cell.played.play(stage))
             if death:
@@ -167,10 +168,12 @@ async def _die(service: Service, death: str, playing: asyncio.Task[None] | None)
     service.kill()
 
 
-async def _start(here: Place, failpoint: str | None) -> Service:
+async def _start(stage: Stage, failpoint: str | None) -> Service:
     """A new process: clients find it instead of the one that died."""
+    here = stage.here
     armed = {"TEST_FAILPOINT": failpoint} if failpoint else {}
-    service = await asyncio.to_thread(Service, here.folder, here.environment | PATIENT | armed)
+    allowed = {"WEBHOOK_ALLOW": f"127.0.0.1:{stage.receiver.port}"}
+    service = await asyncio.to_thread(Service, here.folder, here.environment | PATIENT | allowed | armed)
     here.services.append(service)
     here.clients.urls[:] = [service.url]
     return service
@@ -221,7 +224,8 @@ async def _stage(scenario: Scenario, servers: Servers) -> AsyncIterator[Stage]:
             for statement in scenario.prepare:
                 await here.rows(statement)
             try:
-                yield Stage(here)
+                async with receiving() as receiver:
+                    yield Stage(here, receiver)
             finally:
                 for service in here.services:
                     # all is quiet, or lost: no need to be polite

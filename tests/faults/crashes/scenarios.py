@@ -19,6 +19,7 @@ from saga.failpoints import Point
 from tests.faults.clients import Kind, wish
 from tests.faults.place import Place
 from tests.waiting import until
+from tests.webhooks.receiver import Receiver
 
 PATIENT = {
     "SAGA_TIMEOUT_SECONDS": "86400",
@@ -44,10 +45,12 @@ class Stage:
 
     Args:
         here: the place.
+        receiver: a customer's system.
     """
 
-    def __init__(self, here: Place) -> None:
+    def __init__(self, here: Place, receiver: Receiver) -> None:
         self.here = here
+        self.receiver = receiver
         self._random = Random()
 
     async def order(self, kind: Kind, door: str, *, doomed: bool = False) -> UUID:
@@ -180,6 +183,22 @@ async def _redriven(stage: Stage) -> None:
     await stage.row("SELECT 1 FROM dead_letters WHERE count > 1 AND redriven_at IS NULL")
 
 
+async def _told(stage: Stage) -> None:
+    """A customer's system is told of the end, at least once, and always under the same id."""
+    stage.receiver.secrets["/hooks"] = ["whsec_c2VjcmV0IG9mIHRoaXMgdmVyeSB0ZXN0"]
+    await stage.here.rows(
+        "INSERT INTO webhooks (id, owner, url, events, status, secret, created_at)"
+        " VALUES (gen_random_uuid(), 'key:shop', $1, '{order.completed}', 'enabled', $2, now())",
+        stage.receiver.url("/hooks"),
+        *stage.receiver.secrets["/hooks"],
+    )
+    await stage.order(Kind.HAPPY, "http")
+    await stage.row("SELECT 1 FROM webhook_deliveries WHERE status = 'delivered'")
+    [delivery] = await stage.here.rows("SELECT event_id FROM webhook_deliveries")
+    assert {one.id for one in stage.receiver.got} == {str(delivery["event_id"])}
+    assert not stage.receiver.forged
+
+
 @dataclass(frozen=True)
 class Scenario:
     """What is played, and how it ends."""
@@ -214,5 +233,6 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType({
     "stray": Scenario(_stray, None, {"unknown_order": 1}),
     "redrive": Scenario(_redriven, None, {"unknown_order": 2}, like="stray"),
     "behind": Scenario(_plain(Kind.DECLINED, "bus"), SagaStatus.COMPENSATED, left_by="relay.taken"),
+    "told": Scenario(_told, SagaStatus.COMPLETED, like="http"),
     "empty": Scenario(_plain(Kind.HAPPY, "http"), SagaStatus.COMPLETED, migrated=False),
 })  # fmt: skip
