@@ -63,6 +63,7 @@ class DeliveryView(Wire):
     last_status_code: int | None
     last_error: str | None
     last_seconds: float | None = Field(description="How long the last attempt took.")
+    last_excerpt: str | None = Field(description="How the text of the last answer began.")
     next_attempt_at: When | None
     created_at: When
     delivered_at: When | None

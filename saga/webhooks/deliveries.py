@@ -51,6 +51,8 @@ class Delivery:
     last_error: str | None
     last_seconds: float | None
     """How long the last attempt took."""
+    last_excerpt: str | None
+    """How the last answer began."""
     next_attempt_at: datetime | None
     """While it is being tried: when that is given up for lost."""
     created_at: datetime
@@ -60,9 +62,12 @@ class Delivery:
     """The last attempts, the latest last: `{at, statusCode, seconds, error, excerpt}`."""
 
 
-_LAST_SECONDS = _DELIVERIES.c.log[-1]["seconds"].astext.cast(Double()).label("last_seconds")
+_LAST: dict[str, ColumnElement[Any]] = {
+    "last_seconds": _DELIVERIES.c.log[-1]["seconds"].astext.cast(Double()),
+    "last_excerpt": _DELIVERIES.c.log[-1]["excerpt"].astext,
+}
 _WHOLE: list[ColumnElement[Any]] = [
-    _LAST_SECONDS if name == "last_seconds" else _DELIVERIES.c[name] for name in Delivery.__slots__
+    _LAST[name].label(name) if name in _LAST else _DELIVERIES.c[name] for name in Delivery.__slots__
 ]
 _BRIEF = _WHOLE[:-2]
 

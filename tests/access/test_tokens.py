@@ -97,10 +97,10 @@ async def test_who_writes_an_id_differently_is_the_same_person() -> None:
     "subject", ["auth0|ann", "ann@shop.example", f"{{{ANN}}}", f"urn:uuid:{ANN}", ANN.replace("-", "")]
 )
 async def test_who_is_no_customer_is_no_service_either(subject: str) -> None:
-    """A service may order for anybody: who has no orders of their own must not pass for one."""
+    """A service may order for anybody, and be told of it: who has no orders of their own must not pass for one."""
     caller = await _read(token(subject, " ".join(Scope)), _one())
     assert caller.user_id is None
-    assert caller.scopes == set(Scope) - {Scope.ORDERS_READ, Scope.ORDERS_WRITE}
+    assert caller.scopes == set(Scope) - {Scope.ORDERS_READ, Scope.ORDERS_WRITE, Scope.WEBHOOKS}
     assert caller.name == f"user:{subject}"
 
 
