@@ -30,7 +30,7 @@ _GOODBYE_SECONDS = 0.3
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """A connection that can be closed whatever has become of it. A stop closes nine of them, one after the other."""
+    """A connection that can be closed whatever has become of it. A stop closes a dozen, one after the other."""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - asyncpg's form
         """Say goodbye, or else hang up."""
