@@ -1,5 +1,6 @@
 """The endpoints and their deliveries over HTTP: as the contract has it, to whom they belong, and never a 5xx."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -162,6 +163,7 @@ async def test_what_is_somebody_elses_is_not_there(shop: Shop) -> None:
     operations: list[tuple[str, str, Any]] = [
         ("GET", f"/{id_}", None),
         ("PATCH", f"/{id_}", {"status": "disabled"}),
+        ("PATCH", f"/{id_}", {"status": "enabled"}),
         ("DELETE", f"/{id_}", None),
         ("POST", f"/{id_}/rotate-secret", None),
         ("POST", f"/{id_}/ping", None),
@@ -181,7 +183,7 @@ async def test_what_is_somebody_elses_is_not_there(shop: Shop) -> None:
     problem(await shop.call("POST", f"/{own}/deliveries/{ping}/redeliver"), 404)
     shop.now_is("key:ops", sees_all=True)
     assert {own, id_} <= {one["id"] for one in (await shop.ask("GET", params={"limit": 100}))["items"]}
-    for method, path, body in operations[3:] + operations[:3]:
+    for method, path, body in operations[4:] + operations[:4]:
         assert (await shop.call(method, path, **({} if body is None else {"json": body}))).status_code < 300
 
 
@@ -216,6 +218,12 @@ async def test_nobody_has_endpoints_without_end(shop: Shop) -> None:
 )
 async def test_whose_endpoints_and_orders_somebody_may_deal_with(caller: Caller, asks: Asking) -> None:
     assert asking(caller) == asks
+
+
+async def test_nobody_has_more_by_asking_all_at_once(shop: Shop) -> None:
+    body = {"url": HOOKS, "events": EVENTS}
+    answers = await asyncio.gather(*[shop.call("POST", json=body) for _ in range(MOST_ENDPOINTS + 10)])
+    assert sorted(answer.status_code for answer in answers) == [201] * MOST_ENDPOINTS + [409] * 10
 
 
 # what is refused
