@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,8 +18,9 @@ import pytest
 from saga.webhooks.addresses import AddressRefusedError, allowances
 from saga.webhooks.answers import LONGEST_WAIT, Answer, excerpt, retry_after
 from saga.webhooks.connecting import MOST_READ
-from saga.webhooks.resolving import Resolver
+from saga.webhooks.resolving import MOST_AT_ONCE, Resolver
 from saga.webhooks.sender import IDLE_CONNECTIONS, Sender
+from tests.service import PROJECT
 from tests.waiting import until
 from tests.webhooks.certificates import DAY, Authority
 from tests.webhooks.receiving import (
@@ -199,8 +202,8 @@ async def test_one_that_hangs_keeps_no_other_waiting(stack: AsyncExitStack) -> N
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def _are(connections: int, so_many: int) -> bool:
-    return connections == so_many
+async def _are(number: int, so_many: int) -> bool:
+    return number == so_many
 
 
 async def test_few_connections_are_kept(stack: AsyncExitStack) -> None:
@@ -359,6 +362,59 @@ async def test_a_name_that_is_looked_up_for_ever_is_waited_for_only_so_long(
     assert {answer.error for answer in several} == {"timed out after 0.2 s"}
     # however many wait for it, it holds one thread
     assert looked_up == ["slow.attacker.com"]
+
+
+SILENT = """
+import asyncio, socket, threading
+from saga.webhooks.resolving import Resolver
+
+asked = threading.Event()
+
+def silent(*_, **__):
+    asked.set()
+    threading.Event().wait()
+
+async def ask():
+    socket.getaddrinfo = silent
+    resolver = Resolver()
+    asking = asyncio.create_task(resolver("slow.attacker.com"))
+    await asyncio.to_thread(asked.wait)
+    resolver.close()
+    await asyncio.wait([asking])
+    print(asking.cancelled())
+
+asyncio.run(ask())
+"""
+
+
+async def test_a_name_server_that_is_silent_does_not_keep_the_process_from_ending() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SILENT, stdout=subprocess.PIPE, cwd=PROJECT)
+    told, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, told) == (0, b"True\n")
+
+
+async def test_names_that_are_looked_up_for_ever_leave_room_for_others(
+    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    stack.callback(go_on.set)
+    started: list[str] = []
+
+    def look_up(name: str, *_: object, **__: object) -> list[object]:
+        started.append(name)
+        go_on.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, 0))]
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    resolver = Resolver()
+    asking = [asyncio.create_task(resolver(f"n{number}.attacker.com")) for number in range(MOST_AT_ONCE + 5)]
+    await until(lambda: _are(len(started), MOST_AT_ONCE))
+    # one that nobody waits for any more goes on, and those behind it have their turn
+    asking[0].cancel()
+    go_on.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [str(one[0]) for one in answers if not isinstance(one, BaseException)] == [PUBLIC] * (MOST_AT_ONCE + 4)
+    assert len(started) == len(asking)
 
 
 async def test_the_systems_resolver_is_asked_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
