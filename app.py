@@ -168,7 +168,7 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
         service.http.end()
 
     letters = Letters(sessions(reading), bus, settings.policy, settings.senders)
-    webhooks = Webhooks(sessions(reading), statements(reading), sender)
+    webhooks = Webhooks(sessions(reading), statements(reading), sender, courier.wake)
     contract = Contract()
     # `--log-level` sets this logger: the root is everybody's
     service = Service(consumers, specification=contract, lifespan=lifespan, logger=logging.root)

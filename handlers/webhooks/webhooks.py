@@ -1,5 +1,6 @@
 """What people do about webhooks, whichever door they come through: subscribe, look, switch, have things sent again."""
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -27,12 +28,14 @@ class Webhooks:
         sessions: each of which is one transaction.
         statements: in which every statement is one.
         sender: knows where webhooks may be sent to.
+        announced: is told that something waits to be sent.
     """
 
-    def __init__(self, sessions: Sessions, statements: Sessions, sender: Sender) -> None:
+    def __init__(self, sessions: Sessions, statements: Sessions, sender: Sender, announced: Callable[[], None]) -> None:
         self._sessions = sessions
         self._statements = statements
         self._sender = sender
+        self._announced = announced
 
     async def subscribe(self, wanted: Subscription, by: Asking) -> tuple[Endpoint, str]:
         """A new endpoint, enabled, and its secret, which nothing tells again.
@@ -95,7 +98,9 @@ class Webhooks:
             WebhookDisabledError: it is disabled.
         """
         async with self._statements() as session, session.begin():
-            return await endpoints.ping(session, id_, by.sees)
+            written = await endpoints.ping(session, id_, by.sees)
+        self._announced()
+        return written
 
     async def log(self, id_: UUID, wanted: DeliveryQuery, by: Asking) -> tuple[list[Delivery], str | None]:
         """An endpoint's deliveries, newest first, and where the next page begins."""
@@ -120,7 +125,9 @@ class Webhooks:
         """
         async with self._statements() as session, session.begin():
             await endpoints.find_endpoint(session, id_, by.sees)
-            return await deliveries.redeliver(session, id_, delivery_id)
+            again = await deliveries.redeliver(session, id_, delivery_id)
+        self._announced()
+        return again
 
     async def redeliver_failed(self, id_: UUID, since: datetime, by: Asking) -> int:
         """Deliver again all that was written since then and has failed; returns how many.
@@ -132,7 +139,10 @@ class Webhooks:
             endpoint = await endpoints.find_endpoint(session, id_, by.sees)
             if endpoint.status != WebhookStatus.ENABLED:
                 raise WebhookDisabledError(id_)
-            return await deliveries.redeliver_failed(session, id_, since)
+            count = await deliveries.redeliver_failed(session, id_, since)
+        if count:
+            self._announced()
+        return count
 
 
 def _whose(wanted: Subscription, by: Asking) -> UUID | None:

@@ -85,9 +85,8 @@ async def test_clients_that_wait_or_dawdle_do_not_keep_it(here: Place) -> None:
     async with httpx2.AsyncClient(base_url=service.url, timeout=40) as client:
         waiting = asyncio.create_task(client.get(f"/api/orders/{order_id}", headers={"Prefer": "wait=30"}))
         with socket.create_connection((LOOPBACK, service.port)) as slow:
-            head = (
-                "POST /api/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-            )
+            headers = "Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 100"
+            head = f"POST /api/orders HTTP/1.1\r\n{headers}\r\n\r\n{{"
             slow.sendall(head.encode())
             await until(lambda: here.rows(WATCHED))
             assert await stopped(service) < WITHIN

@@ -101,6 +101,8 @@ class Service:
     followers: Followers
     missing: list[str] = field(default_factory=list)
     """What the checks of readiness find."""
+    announced: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when something waits for the courier since somebody asked for it."""
 
     async def place(self, **changed: Any) -> dict[str, Any]:
         response = await self.client.post("/api/orders", json=order_body(**changed))
@@ -164,7 +166,8 @@ async def serving(
     metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
     letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy)
     sender = Sender(allowances("127.0.0.1:9"), resolve=resolve)
-    webhooks = Webhooks(pool, pool, sender)
+    announced = asyncio.Event()
+    webhooks = Webhooks(pool, pool, sender, announced.set)
     more = [
         webhook_routes(webhooks),
         operating_routes(engine, pool, policy),
@@ -186,7 +189,7 @@ async def serving(
     )
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        yield Service(client, app, engine, pool, watch, followers, missing)
+        yield Service(client, app, engine, pool, watch, followers, missing, announced)
     watch.close()
     await sender.close()
 

@@ -113,6 +113,7 @@ async def test_an_endpoint_is_switched_off_and_on_and_taken_away(shop: Shop) -> 
 async def test_a_ping_is_a_delivery(shop: Shop) -> None:
     id_ = (await shop.subscribe())["id"]
     ping = await shop.ask("POST", f"/{id_}/ping", 202)
+    assert shop.service.announced.is_set()
     assert (ping["type"], ping["status"], ping["attempts"], ping["orderId"]) == ("webhook.ping", "pending", 0, None)
     assert json.loads(ping["body"])["data"] == {"webhookId": id_}
     assert await shop.ask("GET", f"/{id_}/deliveries/{ping['id']}") == ping
@@ -145,13 +146,16 @@ async def test_the_log_of_deliveries_is_filtered_and_tells_of_each_attempt(shop:
     assert json.loads(shown["body"])["type"] == "order.created"
 
     again = await shop.ask("POST", f"/{id_}/deliveries/{failed}/redeliver", 202)
+    assert shop.service.announced.is_set()
     assert (again["id"], again["eventId"], again["status"], again["attempts"]) == (failed, one["eventId"], "pending", 0)
     await shop.execute(
         "UPDATE webhook_deliveries SET status = 'failed', next_attempt_at = NULL WHERE webhook_id = :id", id=id_
     )
     for since, count in ((timedelta(hours=1), 0), (timedelta(hours=-1), 4), (timedelta(hours=-1), 0)):
         asked = {"since": (datetime.now(UTC) + since).isoformat()}
+        shop.service.announced.clear()
         assert await shop.ask("POST", f"/{id_}/redeliver", 202, json=asked) == {"count": count}
+        assert shop.service.announced.is_set() == bool(count)
 
 
 # whose
