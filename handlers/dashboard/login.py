@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
+from starlette._utils import get_route_path
 
 from handlers.access.cookies import cookie_of, drop_cookie, set_cookie
 from handlers.access.credentials import LOGIN_SECONDS, Access
@@ -62,7 +63,7 @@ def refusing_pages(access: Access) -> RefusePage:
             return answer(problem)
         if problem.status_code == 401 and access.configured:  # noqa: PLR2004 - nobody
             query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
-            return see(request, f"login?to={quote(request.url.path + query, safe='/')}")
+            return see(request, f"login?to={quote(get_route_path(request.scope) + query, safe='/')}")
         return error_page(request, problem)
 
     return refuse

@@ -85,6 +85,19 @@ async def test_a_page_further_down_leads_to_the_same_login(service: Service) -> 
             assert answer.headers["location"] == f"../../login?to={path}"
 
 
+async def test_behind_a_prefix_the_way_is_the_same(service: Service) -> None:
+    transport = httpx2.ASGITransport(app=service.app, root_path="/shop")
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost/shop") as client:
+        answer = await client.get("/sagas?limit=5")
+        login = httpx2.URL("http://localhost/shop/sagas").join(answer.headers["location"])
+        assert (login.path, login.params["to"]) == ("/shop/login", "/sagas?limit=5")
+        back = await client.post(
+            "/login", data={"credential": OPERATOR, "to": "/sagas?limit=5"}, headers={"Origin": "http://localhost"}
+        )
+        assert login.join(back.headers["location"]).path == "/shop/sagas"
+        assert (await client.get("/sagas")).status_code == 200
+
+
 @pytest.mark.parametrize(
     "to",
     [
