@@ -85,6 +85,16 @@ async def test_a_page_further_down_leads_to_the_same_login(service: Service) -> 
             assert answer.headers["location"] == f"../../login?to={path}"
 
 
+async def test_behind_a_prefix_that_the_server_knows_the_way_back_has_it_once(service: Service) -> None:
+    transport = httpx2.ASGITransport(app=service.app, root_path="/shop")
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        sent_away = await client.get("/shop/sagas?limit=5")
+        assert sent_away.headers["location"] == "./login?to=/sagas%3Flimit%3D5"
+        form = {"credential": OPERATOR, "to": "/sagas?limit=5"}
+        back = await client.post("/shop/login", data=form, headers=HERE)
+        assert back.headers["location"] == "./sagas?limit=5"
+
+
 @pytest.mark.parametrize(
     "to",
     [
