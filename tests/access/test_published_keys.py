@@ -132,7 +132,7 @@ async def test_while_the_issuer_is_away_its_keys_are_still_good_and_for_hours_on
         Response(status_code=404),
         RedirectResponse("/keys?again"),
     ],
-    ids=["too large", "large, and right", "a bomb", "compressed, unasked", "deep", "HTML", "empty", "not found", "elsewhere"],
+    ids=["too large", "large, and right", "a bomb", "compressed", "deep", "HTML", "empty", "not found", "elsewhere"],
 )
 async def test_what_is_no_key_set_is_none_and_the_next_is(issuer: tuple[Issuer, str], answer: Response) -> None:
     issuer[0].answer = answer
