@@ -85,8 +85,8 @@ class Settings(BaseSettings):
     jwt_jwks_url: str | None = None
     jwt_public_key: str | None = None
     """PEM: what JWT_PUBLIC_KEY_FILE names."""
-    key_requests_per_second: float = Field(default=_LIMITS.key_requests_per_second, gt=0, le=1_000_000)
-    user_requests_per_second: float = Field(default=_LIMITS.user_requests_per_second, gt=0, le=1_000_000)
+    key_requests_per_second: float = Field(default=_LIMITS.key_requests_per_second, ge=0.001, le=1_000_000)
+    user_requests_per_second: float = Field(default=_LIMITS.user_requests_per_second, ge=0.001, le=1_000_000)
     open_orders_per_user: int = Field(default=_LIMITS.open_orders_per_user, ge=1, le=1_000_000)
     streams_per_client: int = Field(default=_LIMITS.streams_per_client, ge=1, le=1_000_000)
     stand_ins: str | None = None

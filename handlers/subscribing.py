@@ -73,7 +73,7 @@ def subscribe(
     async def read(raw: RabbitMessage) -> _Model:
         reach("message.taken")
         handling_message(raw.raw_message, queue)
-        senders.require_trusted(raw.raw_message)
+        senders.require_trusted(raw.raw_message, routing_key)
         body = read_as(message, raw.body)
         reach("message.decoded")
         return body

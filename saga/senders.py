@@ -78,13 +78,18 @@ class Senders:
         expected = next((user for prefix, user in self._expected if routing_key.startswith(prefix)), None)
         return expected is None or sender == expected
 
-    def require_trusted(self, message: AbstractIncomingMessage) -> None:
+    def require_trusted(self, message: AbstractIncomingMessage, routing_key: str) -> None:
         """Let a message pass.
+
+        Args:
+            message: as RabbitMQ delivered it.
+            routing_key: what it is taken for. Its own need not be that: whoever may publish straight to a queue, or
+                bind it to other keys, has it come by any.
 
         Raises:
             UntrustedSenderError: it is not from whom it has to be.
         """
-        if self._expected and not self.trusts(message.routing_key or "", sender_of(message, self.own)):
+        if self._expected and not self.trusts(routing_key, sender_of(message, self.own)):
             raise UntrustedSenderError
 
 

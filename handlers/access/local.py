@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 from handlers.access.callers import EVERY_SCOPE, Caller
 from handlers.access.refusals import forbidden, unauthorized
 
-_OF_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+_OF_PROXIES = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 """What proxies write, and clients can."""
 _ONLY_HERE = "No access is configured here (API_KEYS, JWT_ISSUER), so only clients on the service's own machine may ask"
 

@@ -82,7 +82,9 @@ def keys_of_set(document: bytes) -> list[SigningKey]:
 
 def _of_set(entry: dict[str, Any]) -> SigningKey | None:
     kid, operations = entry.get("kid"), entry.get("key_ops", ["verify"])
-    if not isinstance(kid, str | None) or entry.get("use", "sig") != "sig" or "verify" not in operations:
+    if not isinstance(kid, str | None) or entry.get("use", "sig") != "sig":
+        return None
+    if not isinstance(operations, list) or "verify" not in operations:
         return None
     try:
         # what it says of its algorithm is compared below: a key for another one is none of ours

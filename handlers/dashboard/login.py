@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from starlette._utils import get_route_path
 
 from handlers.access.cookies import cookie_of, drop_cookie, set_cookie
 from handlers.access.credentials import LOGIN_SECONDS, Access
 from handlers.access.guard import RefusePage
 from handlers.dashboard.forms import Sent
-from handlers.dashboard.rendering import page, see
+from handlers.dashboard.rendering import page, path_of, see
 from handlers.dashboard.routing import error_page, pages
 from handlers.problems import ProblemError, answer, problem_of
 
@@ -63,7 +62,7 @@ def refusing_pages(access: Access) -> RefusePage:
             return answer(problem)
         if problem.status_code == 401 and access.configured:  # noqa: PLR2004 - nobody
             query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
-            return see(request, f"login?to={quote(get_route_path(request.scope) + query, safe='/')}")
+            return see(request, f"login?to={quote(path_of(request) + query, safe='/')}")
         return error_page(request, problem)
 
     return refuse

@@ -71,8 +71,13 @@ def see(request: Request, path: str) -> Response:
 
 def root_of(request: Request) -> str:
     """The relative address of `/`, as seen from the page that is asked for."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    return "../" * (path.count("/") - 1) or "./"
+    return "../" * (path_of(request).count("/") - 1) or "./"
+
+
+def path_of(request: Request) -> str:
+    """The page that is asked for, below the prefix that the server is told of (`--root-path`), if any."""
+    path: str = request.scope["path"]
+    return path.removeprefix(request.scope.get("root_path", ""))
 
 
 def _logged_in(request: Request) -> str | None:

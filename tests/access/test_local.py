@@ -70,7 +70,9 @@ async def test_whoever_is_elsewhere_follows_nothing(service: Service) -> None:
         assert (await socket.denied())["status"] == 401
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Proto"]
+)
 @pytest.mark.parametrize("operation", ORDERS)
 async def test_a_proxy_on_this_machine_does_not_make_everybody_local(
     service: Service, operation: str, header: str

@@ -1,6 +1,7 @@
 """The keys that an issuer publishes: fetched beside the work, changed at any time, and away at times."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from tests.http.conftest import listening, problem
 from tests.waiting import until
 
 PAUSE = 0.05
+SOUND = json.dumps({"keys": [jwk(RSA, kid="rsa")]}).encode()
 
 
 class Issuer:
@@ -124,13 +126,15 @@ async def test_while_the_issuer_is_away_its_keys_are_still_good_and_for_hours_on
     [
         Response(b"x" * (MOST_BYTES + 1)),
         Response(json.dumps({"keys": [jwk(RSA, kid="rsa")], "padding": "x" * MOST_BYTES})),
+        Response(gzip.compress(b" " * 100 * MOST_BYTES), headers={"Content-Encoding": "gzip"}),
+        Response(gzip.compress(SOUND), headers={"Content-Encoding": "gzip"}),
         Response(b"[" * 100_000),
         Response(b"<html>"),
         Response(b'{"keys": []}'),
         Response(status_code=404),
         RedirectResponse("/keys?again"),
     ],
-    ids=["too large", "large, and right", "deep", "HTML", "empty", "not found", "elsewhere"],
+    ids=["too large", "large, and right", "a bomb", "compressed", "deep", "HTML", "empty", "not found", "elsewhere"],
 )
 async def test_what_is_no_key_set_is_none_and_the_next_is(issuer: tuple[Issuer, str], answer: Response) -> None:
     issuer[0].answer = answer

@@ -93,6 +93,16 @@ def test_a_wrong_value_is_named_and_not_repeated(monkeypatch: pytest.MonkeyPatch
     assert "secret" not in str(raised.value).replace("sha256-of-the-secret", "")
 
 
+@pytest.mark.parametrize("name", ["KEY_REQUESTS_PER_SECOND", "USER_REQUESTS_PER_SECOND"])
+@pytest.mark.parametrize("value", ["0", "1e-300", "-1", "nan", "inf"])
+def test_a_rate_that_lets_nobody_in_or_everybody_is_none(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"^{name}: "):
+        load()
+
+
 def test_an_empty_file_of_keys_is_a_mistake(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> None:
     """And not the word that nothing is configured."""
     (elsewhere / "entries").write_text("\n")

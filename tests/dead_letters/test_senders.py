@@ -21,8 +21,8 @@ VALIDATED = "domain.inventory.InventoryValidated"
 EXPECTED = {"domain.inventory.": "inventory", "domain.": "anybody", "domain.order.": "shop"}
 
 
-def message(user_id: str | None, routing_key: str = VALIDATED, **headers: Any) -> AbstractIncomingMessage:
-    return cast("AbstractIncomingMessage", SimpleNamespace(user_id=user_id, routing_key=routing_key, headers=headers))
+def message(user_id: str | None, **headers: Any) -> AbstractIncomingMessage:
+    return cast("AbstractIncomingMessage", SimpleNamespace(user_id=user_id, headers=headers))
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_the_longest_beginning_names_who_counts(sender: str | None, routing_key:
 
 
 def test_what_is_not_trusted_does_not_pass_and_nobody_is_quoted() -> None:
-    Senders("us", EXPECTED).require_trusted(message("inventory"))
+    Senders("us", EXPECTED).require_trusted(message("inventory"), VALIDATED)
     with pytest.raises(UntrustedSenderError) as raised:
-        Senders("us", EXPECTED).require_trusted(message("billing"))
+        Senders("us", EXPECTED).require_trusted(message("billing"), VALIDATED)
     assert "billing" not in str(raised.value)
 
 
@@ -136,7 +136,7 @@ async def test_once_its_sender_is_named_a_letter_is_redriven_and_counts(
     [listed] = await api.list()
     assert listed["safety"]["redrivable"]
     assert (await api.redrive(row["id"])).json()["outcome"] == "redriven"
-    named.require_trusted(await take(messages))
+    named.require_trusted(await take(messages), VALIDATED)
 
 
 @pytest.mark.usefixtures("subscriber")

@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 
 from saga.log_lines import OneObject
+from tests.collector import Collector
 
 Written = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """Takes the service's traces."""
+    with Collector() as collector:
+        yield collector
 
 
 @pytest.fixture

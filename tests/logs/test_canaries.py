@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from saga.telling import KNOWN
+from tests.collector import Collector
 from tests.logs.crowd import Crowd
 from tests.service import Service, told
 
@@ -41,8 +42,8 @@ CREATE = "domain.order.CreateOrder"
 
 
 @pytest.fixture
-def service(tmp_path: Path, migrated: str, vhost: str) -> Iterator[Service]:
-    addresses = {"DATABASE_URL": migrated, "RABBITMQ_URL": vhost}
+def service(tmp_path: Path, migrated: str, vhost: str, collector: Collector) -> Iterator[Service]:
+    addresses = {"DATABASE_URL": migrated, "RABBITMQ_URL": vhost, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
     service = Service(tmp_path, addresses | SOON, app="tests.logs.verbose:app")
     yield service
     service.stop()
@@ -151,16 +152,19 @@ async def failures(crowd: Crowd) -> None:
     await crowd.hears("the database is back")
 
 
-async def readable(crowd: Crowd) -> dict[str, bytes]:
-    """All that operators read of the service, and others after them."""
-    metrics = await crowd.client.get("/metrics")
-    return {"the log": crowd.service.log.read_bytes(), "/metrics": metrics.content}
-
-
-async def test_no_canary_comes_out(crowd: Crowd) -> None:
+async def test_no_canary_comes_out(crowd: Crowd, collector: Collector) -> None:
     for happens in (orders, messages, letters, failures):
         await happens(crowd)
-    assert crowd.canaries.found_in(await readable(crowd)) == []
+    # all that operators read of the service, and others after them
+    metrics = (await crowd.client.get("/metrics")).content
+    crowd.service.stop()
+    readable = {
+        "the log": crowd.service.log.read_bytes(),
+        "/metrics": metrics,
+        "the traces": b"".join(collector.raw),
+    }
+    assert crowd.canaries.found_in(readable) == []
+    assert collector.raw
 
     lines = told(crowd.service.log)
     always = {"timestamp", "level", "logger", "event"}

@@ -166,6 +166,25 @@ async def test_a_broker_without_topic_permissions_lets_billing_say_it_but_nobody
     assert [one["outcome"] for one in many.json()["items"]] == ["refused"]
 
 
+@pytest.mark.parametrize("way", ["straight to the queue", "by a routing key of his own"])
+async def test_what_comes_into_a_queue_by_another_way_is_not_believed(
+    system: System, urls: Mapping[str, str], rabbitmq: RabbitMQ, vhost: str, way: str
+) -> None:
+    order_id = await muted(system)
+    billing, queue = str(URL(urls["billing"]).user), "order-service.InventoryValidated"
+    rabbitmq.management.permit(URL(vhost).path[1:], billing, configure=".*", write=".*", read=".*")
+    rabbitmq.management.permit_topics(URL(vhost).path[1:], billing, "domain", write=".*", read=".*")
+    async with channel_of(urls["billing"]) as channel:
+        lie = aio_pika.Message(json.dumps(answer(order_id)).encode(), user_id=billing)
+        if way == "straight to the queue":
+            await channel.default_exchange.publish(lie, queue)
+        else:
+            await (await channel.get_queue(queue, ensure=False)).bind("domain", "domain.billing.Anything")
+            await (await channel.get_exchange("domain", ensure=False)).publish(lie, "domain.billing.Anything")
+    assert "untrusted_sender" in [letter.reason for letter in await system.dead_letters(2)]
+    assert (await system.saga(order_id))["status"] == "Started"
+
+
 async def test_who_says_nothing_of_himself_is_not_believed(system: System, urls: Mapping[str, str]) -> None:
     order_id = await muted(system)
     await publish(urls["inventory"], "domain.inventory.InventoryValidated", answer(order_id), user_id=None)
