@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -358,8 +360,60 @@ async def test_a_name_that_is_looked_up_for_ever_is_waited_for_only_so_long(
         await sender.admit("https://slow.attacker.com/")
     several = await asyncio.gather(*[sender.send("https://slow.attacker.com/", {}, BODY) for _ in range(100)])
     assert {answer.error for answer in several} == {"timed out after 0.2 s"}
-    # however many wait for it, it holds one thread
-    assert looked_up == ["slow.attacker.com"]
+    # however many wait for it, it holds one thread; and one more while somebody registers it
+    assert looked_up == ["slow.attacker.com"] * 2
+
+
+async def test_names_that_are_looked_up_for_ever_keep_no_other_waiting(
+    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon(monkeypatch, 2)
+    monkeypatch.setattr("saga.webhooks.sender.RESOLVED_WITHIN", timedelta(seconds=2))
+    go_on = threading.Event()
+    stack.callback(go_on.set)
+    begun = []
+
+    def look_up(name: str, *_: object, **__: object) -> list[object]:
+        begun.append(name)
+        if "slow" in name:
+            go_on.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (DEAD, 0))]
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    network = Loopback()
+    sender = Sender(frozenset(), network=network)
+    stack.push_async_callback(sender.close)
+    names = [f"slow{number}.attacker.com" for number in range(100)]
+    # as many as a worker ever sends to at once, and as many people who register
+    slow = [asyncio.create_task(sender.send(f"https://{name}/", {}, BODY)) for name in names]
+    slow += [asyncio.create_task(sender.admit(f"https://{name}/")) for name in names]
+
+    async def all_are_looked_up() -> bool:
+        return set(begun) == set(names)
+
+    async def connecting() -> bool:
+        return network.attempts == [DEAD]
+
+    await until(all_are_looked_up)
+    quick = asyncio.create_task(sender.send("https://hooks.shop.com/", {}, BODY))
+    await until(connecting)
+    for one in (quick, *slow):
+        one.cancel()
+    await asyncio.gather(quick, *slow, return_exceptions=True)
+
+
+def test_a_look_up_that_goes_on_keeps_no_service_from_ending() -> None:
+    script = (
+        "import asyncio, socket, time\n"
+        "from saga.webhooks.resolving import Resolver\n"
+        "socket.getaddrinfo = lambda *_, **__: time.sleep(20)\n"
+        "async def look():\n"
+        "    resolver = Resolver(1)\n"
+        "    await asyncio.wait([asyncio.ensure_future(resolver('slow.attacker.com'))], timeout=0.1)\n"
+        "    resolver.close()\n"
+        "asyncio.run(look())\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=10)
 
 
 async def test_the_systems_resolver_is_asked_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,7 +427,7 @@ async def test_the_systems_resolver_is_asked_off_the_loop(monkeypatch: pytest.Mo
         ]
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
-    resolver = Resolver()
+    resolver = Resolver(1)
     found = await resolver("hooks.example.com")
     resolver.close()
     assert [str(one) for one in found] == ["fe80::1%eth0", PUBLIC]
