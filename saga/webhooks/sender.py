@@ -98,18 +98,19 @@ class Sender:
         whatever becomes of the text after it.
         """
         loop = asyncio.get_running_loop()
-        began, answering, error = loop.time(), _Answering(), None
+        began, answering, error, refused = loop.time(), _Answering(), None, False
         try:
             async with asyncio.timeout(WITHIN.total_seconds()):
                 await self._exchange(url, headers, body, answering)
         except Exception as raised:  # noqa: BLE001 - however a receiver upsets the libraries, it is its failure alone
-            error = _why(raised)
+            error, refused = _why(raised), _is_refusal(raised)
         return Answer(
             status=answering.status,
             error=error if answering.status is None else None,
             excerpt=excerpt(bytes(answering.body)),
             retry_after=answering.retry_after,
             seconds=loop.time() - began,
+            refused=refused,
         )
 
     async def close(self) -> None:
@@ -142,6 +143,10 @@ class Sender:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, AddressRefusedError) and not isinstance(error, UnresolvedError)
 
 
 def _why(error: Exception) -> str:

@@ -336,7 +336,8 @@ async def test_a_name_that_does_not_resolve_is_refused(authority: Authority, sta
     there = await public(authority, stack, [])
     with pytest.raises(AddressRefusedError, match=r"^must have a name that resolves$"):
         await there.sender.admit(there.url)
-    assert (await there.send()).error == "the name does not resolve"
+    answer = await there.send()
+    assert (answer.error, answer.refused) == ("the name does not resolve", False)
 
 
 async def test_a_name_that_is_looked_up_for_ever_is_waited_for_only_so_long(
@@ -385,8 +386,10 @@ async def test_names_that_are_looked_up_for_ever_keep_no_other_waiting(
     stack.push_async_callback(sender.close)
     names = [f"slow{number}.attacker.com" for number in range(100)]
     # as many as a worker ever sends to at once, and as many people who register
-    slow = [asyncio.create_task(sender.send(f"https://{name}/", {}, BODY)) for name in names]
-    slow += [asyncio.create_task(sender.admit(f"https://{name}/")) for name in names]
+    slow = [
+        *(asyncio.ensure_future(sender.send(f"https://{name}/", {}, BODY)) for name in names),
+        *(asyncio.ensure_future(sender.admit(f"https://{name}/")) for name in names),
+    ]
 
     async def all_are_looked_up() -> bool:
         return set(begun) == set(names)
@@ -395,7 +398,7 @@ async def test_names_that_are_looked_up_for_ever_keep_no_other_waiting(
         return network.attempts == [DEAD]
 
     await until(all_are_looked_up)
-    quick = asyncio.create_task(sender.send("https://hooks.shop.com/", {}, BODY))
+    quick = asyncio.ensure_future(sender.send("https://hooks.shop.com/", {}, BODY))
     await until(connecting)
     for one in (quick, *slow):
         one.cancel()
