@@ -26,6 +26,8 @@ class Answer:
     """How long the receiver asks to be left alone; between nothing and `LONGEST_WAIT`."""
     seconds: float
     """From the beginning until the last of it was read, or it was given up."""
+    refused: bool = False
+    """Whether nothing was sent, since nothing may be sent there."""
 
 
 def excerpt(body: bytes) -> str:

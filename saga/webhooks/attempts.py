@@ -99,10 +99,6 @@ def headers(claimed: Claimed, context: str | None) -> dict[str, str]:
     }
 
 
-_NOT_ALLOWED = "not allowed:"
-"""What a sender says of an address that nothing may be sent to."""
-
-
 def verdict(claimed: Claimed, answer: Answer, waits: Sequence[timedelta]) -> Verdict:
     """What follows from this answer, where a failed attempt is followed by others after these waits."""
     status = answer.status
@@ -119,4 +115,4 @@ def verdict(claimed: Claimed, answer: Answer, waits: Sequence[timedelta]) -> Ver
         return Verdict(
             Outcome.FAILED, error, disables=f"all {attempts} attempts of a delivery failed, the last: {error}"
         )
-    return Verdict(Outcome.REFUSED if _NOT_ALLOWED in error else Outcome.RETRIED, error, wait)
+    return Verdict(Outcome.REFUSED if answer.refused else Outcome.RETRIED, error, wait)

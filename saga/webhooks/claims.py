@@ -1,9 +1,10 @@
 """Which deliveries a worker takes in hand, and how it gives them back. SQL only, in the caller's session.
 
 Fair to endpoints: each has so many attempts under way at a worker and no more, one while its last attempt has failed;
-and those that fail have only a part of a worker's. Endpoints are found by jumps along the index of what waits, so what
-a look costs depends on how many of them wait for something, not on how much: a hundred thousand deliveries of one that
-hangs are one jump. Look again when ten thousand endpoints wait at once (a look then takes tens of milliseconds).
+and those that fail have only a part of a worker's, and get it however much the others have to do. Endpoints are found
+by jumps along the index of what waits, so what a look costs depends on how many of them wait for something, not on how
+much: a hundred thousand deliveries of one that hangs are one jump. Look again when ten thousand endpoints wait at once
+(a look then takes more than a hundred milliseconds).
 """
 
 from collections import Counter
@@ -60,7 +61,7 @@ _CLAIM = text(f"""{_ROOM}, turns AS (
     SELECT *, row_number() OVER (PARTITION BY failing ORDER BY random()) AS turn FROM room WHERE first_at <= now()
 ), taken AS MATERIALIZED (
     SELECT due.id, turns.url, turns.secret, turns.previous_secret, turns.failing
-    FROM (SELECT * FROM turns WHERE NOT failing OR turn <= :failing ORDER BY failing, turn LIMIT :free) AS turns
+    FROM (SELECT * FROM turns WHERE NOT failing OR turn <= :failing ORDER BY turn, random() LIMIT :free) AS turns
     CROSS JOIN LATERAL (
         SELECT d.id FROM webhook_deliveries d
         WHERE d.webhook_id = turns.id AND d.status = 'pending' AND d.next_attempt_at <= now()

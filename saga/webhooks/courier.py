@@ -25,6 +25,7 @@ from saga.webhooks import claims
 from saga.webhooks.answers import Answer
 from saga.webhooks.attempts import Attempt, Claimed, Outcome, headers, verdict
 from saga.webhooks.marks import mark_if_leased
+from saga.webhooks.schedule import longest
 
 log = get_logger(__name__)
 
@@ -153,7 +154,7 @@ class Courier:
             return
         judged = [(attempt, verdict(attempt.claimed, attempt.answer, self._waits)) for attempt in ended]
         async with self._sessions() as session, session.begin():
-            marked = await mark_if_leased(session, judged)
+            marked = await mark_if_leased(session, judged, longest(self._waits, claims.LEASE))
         reach("webhook.marked")
         self._done([attempt for attempt, _ in judged])
         for attempt, what in judged:

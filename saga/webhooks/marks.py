@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,9 @@ from saga.webhooks.schedule import JITTER
 
 LOG_LENGTH = 20
 """As many attempts are remembered of a delivery."""
+GIVEN_UP = "every attempt has failed, for longer than a delivery is tried"
+"""Why an endpoint is disabled for which more waits than it could be asked to take: then no delivery comes to its last
+attempt, since each goes to the end of the queue again."""
 
 _MARKS: dict[str, TypeEngine[Any]] = {
     "ids": Uuid(),
@@ -67,15 +71,24 @@ UPDATE webhooks w SET
         ELSE coalesce(w.failing_since, clock_timestamp())
     END
 FROM heard WHERE w.id = heard.id
+RETURNING w.id, w.failing_since < clock_timestamp() - :longest AS given_up
 """).bindparams(
+    bindparam("longest", type_=Interval()),
     bindparam("ids", type_=ARRAY(Uuid())),
     bindparam("anew", type_=ARRAY(Boolean())),
     bindparam("failures", type_=ARRAY(Integer())),
 )
 
 
-async def mark_if_leased(session: AsyncSession, ended: Sequence[tuple[Attempt, Verdict]]) -> set[UUID]:
+async def mark_if_leased(
+    session: AsyncSession, ended: Sequence[tuple[Attempt, Verdict]], longest: timedelta
+) -> set[UUID]:
     """Write down what became of attempts, and what that says of their endpoints: in one transaction of the caller's.
+
+    Args:
+        session: the caller's.
+        ended: in the order they ended in.
+        longest: an endpoint is disabled of which every attempt has failed for longer than that.
 
     Returns:
         the deliveries that it was written of; what somebody else has in hand meanwhile is left to them.
@@ -87,9 +100,12 @@ async def mark_if_leased(session: AsyncSession, ended: Sequence[tuple[Attempt, V
     marked = await session.execute(_MARK, values | {"jitter": JITTER, "log_length": LOG_LENGTH})
     ours = set(marked.scalars())
     told = [(one.claimed.webhook_id, what) for one, what in ended if one.claimed.id in ours and not one.claimed.ping]
-    if told:
-        await session.execute(_HEALTH, _health(told))
-    for webhook_id, why in sorted({id_: what.disables for id_, what in told if what.disables}.items()):
+    if not told:
+        return ours
+    health = await session.execute(_HEALTH, _health(told) | {"longest": longest})
+    disabled = {row.id: GIVEN_UP for row in health if row.given_up}
+    disabled |= {id_: what.disables for id_, what in told if what.disables}
+    for webhook_id, why in sorted(disabled.items()):
         await disabling.disable(session, webhook_id, why)
     return ours
 

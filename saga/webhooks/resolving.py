@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from asyncio import AbstractEventLoop, Future, Task
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
@@ -13,21 +12,22 @@ from saga.webhooks.addresses import Address
 
 Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[Address]]]
 """From a name to its addresses; none where it has none."""
-Found: TypeAlias = list[Address]
-
-MOST_AT_ONCE = 32
-"""A look-up holds a thread until the name server has answered, and that server may be the receiver's own."""
 
 
 class Resolver:
     """The system's resolver, in threads of its own: the loop's are few, and others need them.
 
-    Who asks for a name that is being looked up waits for the same answer, so a name never holds more than one thread.
+    A look-up holds a thread until the name server has answered, and that server may be the receiver's own. Who asks for
+    a name that is being looked up waits for the same answer, so a name never holds more than one; and no stop of the
+    service waits for one: a pool's threads would be waited for.
+
+    Args:
+        most_at_once: names that are looked up at the same time; any further one waits.
     """
 
-    def __init__(self) -> None:
-        self._room = asyncio.Semaphore(MOST_AT_ONCE)
-        self._under_way: dict[str, Task[Found]] = {}
+    def __init__(self, most_at_once: int) -> None:
+        self._free = asyncio.Semaphore(most_at_once)
+        self._under_way: dict[str, asyncio.Task[list[Address]]] = {}
 
     async def __call__(self, name: str) -> Sequence[Address]:
         """The addresses of this name, in the order in which they should be tried."""
@@ -40,32 +40,30 @@ class Resolver:
         return await asyncio.shield(looking)
 
     def close(self) -> None:
-        """Wait for no look-up any more."""
+        """Begin no further look-up, and wait for none."""
         for looking in self._under_way.values():
             looking.cancel()
 
-    async def _look_up(self, name: str) -> Found:
-        async with self._room:
-            loop = asyncio.get_running_loop()
-            found: Future[Found] = loop.create_future()
-            # a pool's threads would keep the process from ending as long as a name server is silent
-            Thread(target=_ask, args=(name, loop, found), name="resolving", daemon=True).start()
-            return await found
+    async def _look_up(self, name: str) -> list[Address]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Address]] = loop.create_future()
+
+        def tell(addresses: list[Address]) -> None:
+            if not answer.done():
+                answer.set_result(addresses)
+
+        def look_up() -> None:
+            addresses = _addresses(name)
+            # the loop is closed where the service has stopped meanwhile
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(tell, addresses)
+
+        async with self._free:
+            Thread(target=look_up, name="resolving", daemon=True).start()
+            return await answer
 
 
-def _ask(name: str, loop: AbstractEventLoop, found: Future[Found]) -> None:
-    addresses = _addresses(name)
-    # a loop that is closed awaits nothing
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(_tell, found, addresses)
-
-
-def _tell(found: Future[Found], addresses: Found) -> None:
-    if not found.done():
-        found.set_result(addresses)
-
-
-def _addresses(name: str) -> Found:
+def _addresses(name: str) -> list[Address]:
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

@@ -12,6 +12,16 @@ LONGEST_ASKED_FOR = timedelta(hours=24)
 """How long a receiver can have us wait, whatever it asks for."""
 
 
+def longest(waits: Sequence[timedelta], attempt: timedelta) -> timedelta:
+    """How long all attempts at a delivery take that are made as soon as they are due.
+
+    Args:
+        waits: before each further attempt.
+        attempt: the time of one.
+    """
+    return sum(waits, timedelta(0)) * (1 + JITTER) + attempt * (len(waits) + 1)
+
+
 def wait_after(attempts: int, waits: Sequence[timedelta], asked_for: timedelta | None) -> timedelta | None:
     """How long to wait after so many attempts, the last of which has failed; None: no further one is made.
 

@@ -22,6 +22,9 @@ WITHIN = timedelta(seconds=15)
 """For all of an attempt: to look the name up, connect, agree on TLS, write, and read the answer."""
 RESOLVED_WITHIN = timedelta(seconds=5)
 """At registration, where somebody waits for the answer."""
+MOST_LOOKED_UP, MOST_LOOKED_UP_TO_ADMIT = 200, 32
+"""Names at once. For attempts: twice as many as there are under way at a worker, since a look-up that was given up goes
+on for a while. At registration they are others, so that whoever registers much keeps no delivery waiting."""
 IDLE_CONNECTIONS = 20
 """Kept open for the next delivery to the same receiver, of all receivers together."""
 IDLE_FOR = timedelta(seconds=4)
@@ -58,19 +61,21 @@ class Sender:
 
         Args:
             allowed: exceptions to the rule, by host and port.
-            resolve: instead of the system's resolver.
+            resolve: instead of the system's resolver, at registration too.
             network: what connects to the addresses that were let through.
             trust: instead of the authorities that the system trusts.
         """
         self._allowed = allowed
-        self._resolver = Resolver()
-        self._network = GuardedNetwork(allowed, resolve or self._resolver, network or AnyIOBackend())
+        self._resolvers = Resolver(MOST_LOOKED_UP), Resolver(MOST_LOOKED_UP_TO_ADMIT)
+        to_send, to_admit = self._resolvers
+        network = network or AnyIOBackend()
+        self._admitting = GuardedNetwork(allowed, resolve or to_admit, network)
         self._pool = AsyncConnectionPool(
             ssl_context=trust or ssl.create_default_context(),
             max_connections=None,
             max_keepalive_connections=IDLE_CONNECTIONS,
             keepalive_expiry=IDLE_FOR.total_seconds(),
-            network_backend=self._network,
+            network_backend=GuardedNetwork(allowed, resolve or to_send, network),
         )
 
     async def admit(self, url: str) -> None:
@@ -82,7 +87,7 @@ class Sender:
         where = destination(url, self._allowed)
         try:
             async with asyncio.timeout(RESOLVED_WITHIN.total_seconds()):
-                await self._network.addresses(where.host, where.port)
+                await self._admitting.addresses(where.host, where.port)
         except TimeoutError as error:
             raise UnresolvedError("must have a name that resolves in time") from error
 
@@ -93,23 +98,25 @@ class Sender:
         whatever becomes of the text after it.
         """
         loop = asyncio.get_running_loop()
-        began, answering, error = loop.time(), _Answering(), None
+        began, answering, error, refused = loop.time(), _Answering(), None, False
         try:
             async with asyncio.timeout(WITHIN.total_seconds()):
                 await self._exchange(url, headers, body, answering)
         except Exception as raised:  # noqa: BLE001 - however a receiver upsets the libraries, it is its failure alone
-            error = _why(raised)
+            error, refused = _why(raised), _is_refusal(raised)
         return Answer(
             status=answering.status,
             error=error if answering.status is None else None,
             excerpt=excerpt(bytes(answering.body)),
             retry_after=answering.retry_after,
             seconds=loop.time() - began,
+            refused=refused,
         )
 
     async def close(self) -> None:
         """Let go of the connections."""
-        self._resolver.close()
+        for resolver in self._resolvers:
+            resolver.close()
         await self._pool.aclose()
 
     async def _exchange(self, url: str, headers: Mapping[str, str], body: bytes, answering: _Answering) -> None:
@@ -136,6 +143,10 @@ class Sender:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, AddressRefusedError) and not isinstance(error, UnresolvedError)
 
 
 def _why(error: Exception) -> str:

@@ -137,6 +137,7 @@ async def test_a_hostile_url_is_neither_registered_nor_connected_to(
     await sender.close()
     assert answer.status is None
     assert answer.error == f"the address is not allowed: it {refused.value}"
+    assert answer.refused
     assert len(url) < len("https://a") or url not in answer.error
     assert network.attempts == []
     assert [connected(canary) for canary in canaries] == [False] * len(canaries)

@@ -51,7 +51,7 @@ def answer(status: int | None, error: str | None = None, **changed: Any) -> Answ
         (answer(404), Outcome.RETRIED),
         (answer(410), Outcome.GONE),
         (answer(None, "timed out after 15 s"), Outcome.RETRIED),
-        (answer(None, "the address is not allowed: it must be public"), Outcome.REFUSED),
+        (answer(None, "the address is not allowed: it must be public", refused=True), Outcome.REFUSED),
     ],
 )
 def test_only_2xx_is_delivered_and_only_410_ends_it_at_once(given: Answer, outcome: Outcome) -> None:

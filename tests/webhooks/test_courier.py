@@ -155,6 +155,37 @@ async def test_only_the_last_attempts_are_remembered(system: System) -> None:
     assert row["log"][-1]["excerpt"] == "no such thing"
 
 
+async def test_an_endpoint_that_fails_for_longer_than_a_delivery_is_tried_is_disabled(system: System) -> None:
+    # with so much due that no delivery comes to its last attempt
+    failing, well = await system.endpoint("/failing", "500"), await system.endpoint("/well")
+    await system.place.execute(
+        "UPDATE webhooks SET failures = 9, failing_since = now() - CAST(:ago AS interval)", ago=timedelta(days=4)
+    )
+    await system.write(failing.id, 2)
+    await system.write(well.id, 2)
+    async with system.courier():
+        await system.until("bool_and(status <> 'pending') FROM webhook_deliveries")
+    assert (await system.place.call(endpoints.find_endpoint, well.id)).status == "enabled"
+    disabled = await system.place.call(endpoints.find_endpoint, failing.id)
+    assert (disabled.status, disabled.disabled_reason) == ("disabled", marks.GIVEN_UP)
+
+
+async def test_one_that_fails_gets_its_turn_however_much_others_have_to_do(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a worker that has room for one only, each time
+    monkeypatch.setattr(claims, "MOST", 1)
+    monkeypatch.setattr(claims, "MOST_FAILING", 1)
+    failing = await system.endpoint("/failing")
+    await system.place.execute("UPDATE webhooks SET failures = 1, failing_since = now()")
+    await system.write(failing.id)
+    for number in range(2):
+        await system.write((await system.endpoint(f"/busy/{number}")).id, 100)
+    taken = [one.webhook_id for _ in range(60) for one in await system.place.call(claims.claim, [])]
+    assert len(taken) == 60
+    assert taken.count(failing.id) == 1
+
+
 async def test_a_receiver_that_is_gone_is_sent_nothing_more(system: System) -> None:
     endpoint = await system.endpoint(behaviour="410")
     await system.write(endpoint.id)

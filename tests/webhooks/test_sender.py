@@ -18,7 +18,7 @@ import pytest
 from saga.webhooks.addresses import AddressRefusedError, allowances
 from saga.webhooks.answers import LONGEST_WAIT, Answer, excerpt, retry_after
 from saga.webhooks.connecting import MOST_READ
-from saga.webhooks.resolving import MOST_AT_ONCE, Resolver
+from saga.webhooks.resolving import Resolver
 from saga.webhooks.sender import IDLE_CONNECTIONS, Sender
 from tests.service import PROJECT
 from tests.waiting import until
@@ -336,7 +336,8 @@ async def test_a_name_that_does_not_resolve_is_refused(authority: Authority, sta
     there = await public(authority, stack, [])
     with pytest.raises(AddressRefusedError, match=r"^must have a name that resolves$"):
         await there.sender.admit(there.url)
-    assert (await there.send()).error == "the name does not resolve"
+    answer = await there.send()
+    assert (answer.error, answer.refused) == ("the name does not resolve", False)
 
 
 async def test_a_name_that_is_looked_up_for_ever_is_waited_for_only_so_long(
@@ -360,8 +361,48 @@ async def test_a_name_that_is_looked_up_for_ever_is_waited_for_only_so_long(
         await sender.admit("https://slow.attacker.com/")
     several = await asyncio.gather(*[sender.send("https://slow.attacker.com/", {}, BODY) for _ in range(100)])
     assert {answer.error for answer in several} == {"timed out after 0.2 s"}
-    # however many wait for it, it holds one thread
-    assert looked_up == ["slow.attacker.com"]
+    # however many wait for it, it holds one thread; and one more while somebody registers it
+    assert looked_up == ["slow.attacker.com"] * 2
+
+
+async def test_names_that_are_looked_up_for_ever_keep_no_other_waiting(
+    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon(monkeypatch, 2)
+    monkeypatch.setattr("saga.webhooks.sender.RESOLVED_WITHIN", timedelta(seconds=2))
+    go_on = threading.Event()
+    stack.callback(go_on.set)
+    begun = []
+
+    def look_up(name: str, *_: object, **__: object) -> list[object]:
+        begun.append(name)
+        if "slow" in name:
+            go_on.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (DEAD, 0))]
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    network = Loopback()
+    sender = Sender(frozenset(), network=network)
+    stack.push_async_callback(sender.close)
+    names = [f"slow{number}.attacker.com" for number in range(100)]
+    # as many as a worker ever sends to at once, and as many people who register
+    slow = [
+        *(asyncio.ensure_future(sender.send(f"https://{name}/", {}, BODY)) for name in names),
+        *(asyncio.ensure_future(sender.admit(f"https://{name}/")) for name in names),
+    ]
+
+    async def all_are_looked_up() -> bool:
+        return set(begun) == set(names)
+
+    async def connecting() -> bool:
+        return network.attempts == [DEAD]
+
+    await until(all_are_looked_up)
+    quick = asyncio.ensure_future(sender.send("https://hooks.shop.com/", {}, BODY))
+    await until(connecting)
+    for one in (quick, *slow):
+        one.cancel()
+    await asyncio.gather(quick, *slow, return_exceptions=True)
 
 
 SILENT = """
@@ -376,7 +417,7 @@ def silent(*_, **__):
 
 async def ask():
     socket.getaddrinfo = silent
-    resolver = Resolver()
+    resolver = Resolver(1)
     asking = asyncio.create_task(resolver("slow.attacker.com"))
     await asyncio.to_thread(asked.wait)
     resolver.close()
@@ -406,14 +447,15 @@ async def test_names_that_are_looked_up_for_ever_leave_room_for_others(
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, 0))]
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
-    resolver = Resolver()
-    asking = [asyncio.create_task(resolver(f"n{number}.attacker.com")) for number in range(MOST_AT_ONCE + 5)]
-    await until(lambda: _are(len(started), MOST_AT_ONCE))
+    most = 4
+    resolver = Resolver(most)
+    asking = [asyncio.create_task(resolver(f"n{number}.attacker.com")) for number in range(most + 5)]
+    await until(lambda: _are(len(started), most))
     # one that nobody waits for any more goes on, and those behind it have their turn
     asking[0].cancel()
     go_on.set()
     answers = await asyncio.gather(*asking, return_exceptions=True)
-    assert [str(one[0]) for one in answers if not isinstance(one, BaseException)] == [PUBLIC] * (MOST_AT_ONCE + 4)
+    assert [str(one[0]) for one in answers if not isinstance(one, BaseException)] == [PUBLIC] * (most + 4)
     assert len(started) == len(asking)
 
 
@@ -428,7 +470,7 @@ async def test_the_systems_resolver_is_asked_off_the_loop(monkeypatch: pytest.Mo
         ]
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
-    resolver = Resolver()
+    resolver = Resolver(1)
     found = await resolver("hooks.example.com")
     resolver.close()
     assert [str(one) for one in found] == ["fe80::1%eth0", PUBLIC]
