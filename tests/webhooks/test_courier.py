@@ -170,6 +170,21 @@ async def test_an_endpoint_that_fails_for_longer_than_a_delivery_is_tried_is_dis
     assert (disabled.status, disabled.disabled_reason) == ("disabled", marks.GIVEN_UP)
 
 
+async def test_one_owner_leaves_room_for_the_others(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "MOST", 5)
+    monkeypatch.setattr(claims, "MOST_OF_OWNER", 3)
+    for number in range(3):
+        slow = await system.endpoint(f"/slow/{number}", "hang")
+        # a ping that fails changes nothing: it could go on like that for ever
+        for _ in range(3):
+            await system.place.call(endpoints.ping, slow.id)
+    async with system.courier():
+        await system.receiver.until(lambda: len(system.receiver.got) == 3)
+        await system.write((await system.endpoint("/well", owner="key:other")).id, 20)
+        await system.receiver.until(lambda: len(system.receiver.at("/well")) == 20)
+        assert sum(system.receiver.open.values()) == 3
+
+
 async def test_one_that_fails_gets_its_turn_however_much_others_have_to_do(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
