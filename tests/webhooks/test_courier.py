@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -66,6 +67,25 @@ async def test_a_commit_wakes_the_courier(system: System, migrated: str, monkeyp
         await asyncio.sleep(0.2)
         await engine.create(order_request())
         await system.receiver.until(lambda: system.receiver.got, 3)
+
+
+async def test_looks_that_cost_much_and_find_nothing_are_rare(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[tuple[float, float]] = []
+
+    async def look(*_: object) -> None:
+        began = time.monotonic()
+        await asyncio.sleep(0.03)
+        looks.append((began, time.monotonic()))
+
+    async def looked_at() -> bool:
+        running.wake()
+        return len(looks) >= 4
+
+    monkeypatch.setattr(claims, "until_next", look)
+    async with system.courier() as running:
+        await until(looked_at)
+    for (began, ended), (next_one, _) in pairwise(looks):
+        assert next_one - ended > 2.9 * (ended - began)
 
 
 async def test_each_is_sent_once_however_many_workers_there_are(system: System) -> None:
