@@ -48,8 +48,9 @@ WITH RECURSIVE waiting (id) AS (
         :of_owner - coalesce(owners.attempts, 0) AS of_owner,
         CASE WHEN w.previous_secret_until > now() THEN w.previous_secret END AS previous_secret,
         CASE WHEN w.failures > 0 THEN 1 ELSE :each END - coalesce(busy.attempts, 0) AS attempts,
-        (SELECT min(d.next_attempt_at) FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending')
-            AS first_at
+        greatest(w.resting_until, (
+            SELECT min(d.next_attempt_at) FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending'
+        )) AS first_at
     FROM waiting
     JOIN webhooks w ON w.id = waiting.id AND w.status = 'enabled' AND w.deleted_at IS NULL
     LEFT JOIN unnest(:busy, :counts) AS busy (id, attempts) ON busy.id = w.id

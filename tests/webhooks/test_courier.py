@@ -232,11 +232,26 @@ async def test_a_receiver_that_is_gone_is_sent_nothing_more(system: System) -> N
 
 
 async def test_a_receiver_may_ask_to_be_left_alone_for_a_while(system: System) -> None:
-    await system.write((await system.endpoint(behaviour="429")).id)
-    async with system.courier():
+    endpoint = await system.endpoint(behaviour="429")
+    await system.write(endpoint.id)
+    async with system.courier() as running:
         await system.until("attempts = 1 FROM webhook_deliveries")
-    wait = await system.place.value("SELECT next_attempt_at - clock_timestamp() FROM webhook_deliveries")
-    assert timedelta(hours=1.99) < wait < timedelta(hours=2.21)
+        wait = await system.place.value("SELECT next_attempt_at - clock_timestamp() FROM webhook_deliveries")
+        assert timedelta(hours=1.99) < wait < timedelta(hours=2.21)
+        # that is meant for whatever else there is, too
+        await system.write(endpoint.id, 3)
+        async with system.place.sessions() as session:
+            rest = await claims.until_next(session, [])
+        assert rest
+        assert timedelta(hours=1.99) < rest < timedelta(hours=2.01)
+        await system.write((await system.endpoint("/well")).id)
+        running.wake()
+        await system.receiver.until(lambda: system.receiver.at("/well"))
+        assert len(system.receiver.at("/hooks")) == 1
+        # unless a person knows better
+        system.receiver.behaviour["/hooks"] = "ok"
+        await system.place.call(endpoints.ping, endpoint.id)
+        await system.until("count(*) = 5 FROM webhook_deliveries WHERE status = 'delivered'")
 
 
 async def test_one_that_hangs_with_very_much_due_does_not_delay_the_others(system: System) -> None:
