@@ -310,6 +310,8 @@ class Webhook(SQLModel, table=True):
     # attempts that failed since the last one that succeeded, and when the first of them did
     failures: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     failing_since: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
+    # it has asked to be left alone so long (`Retry-After`)
+    resting_until: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
     secret: str = Field(sa_column=Column(Text, nullable=False))
     # signs too, for a while after a rotation
     previous_secret: str | None = Field(default=None, sa_column=Column(Text))

@@ -1,4 +1,4 @@
-"""What is asked about webhooks. A field that is not known is refused: a filter must not be lost."""
+"""What is asked about webhooks. A field of a body that is not known is refused: a filter must not be lost."""
 
 import re
 from datetime import UTC, datetime

@@ -1,10 +1,11 @@
 """Which deliveries a worker takes in hand, and how it gives them back. SQL only, in the caller's session.
 
 Fair to endpoints: each has so many attempts under way at a worker and no more, one while its last attempt has failed;
-and those that fail have only a part of a worker's, and get it however much the others have to do. Endpoints are found
-by jumps along the index of what waits, so what a look costs depends on how many of them wait for something, not on how
-much: a hundred thousand deliveries of one that hangs are one jump. Look again when ten thousand endpoints wait at once
-(a look then takes more than a hundred milliseconds).
+and those that fail have only a part of a worker's, and get it however much the others have to do. Nor has one owner all
+of it, whose endpoints are slow without failing. Endpoints are found by jumps along the index of what waits, so what a
+look costs depends on how many of them wait for something, not on how much: a hundred thousand deliveries of one that
+hangs are one jump. Look again when ten thousand endpoints wait at once (a look then takes more than a hundred
+milliseconds).
 """
 
 from collections import Counter
@@ -30,6 +31,8 @@ MOST, MOST_EACH = 100, 8
 """Attempts under way at a worker: in all, and for one endpoint."""
 MOST_FAILING = MOST // 2
 """Of all of them, for endpoints whose last attempt has failed: the others always find room."""
+MOST_OF_OWNER = 64
+"""Of all of them, for the endpoints of one owner: so do those of the others."""
 _ROOM = """
 WITH RECURSIVE waiting (id) AS (
     (SELECT webhook_id FROM webhook_deliveries WHERE status = 'pending' ORDER BY webhook_id LIMIT 1)
@@ -37,35 +40,49 @@ WITH RECURSIVE waiting (id) AS (
     SELECT (SELECT d.webhook_id FROM webhook_deliveries d WHERE d.status = 'pending' AND d.webhook_id > waiting.id
             ORDER BY d.webhook_id LIMIT 1)
     FROM waiting WHERE waiting.id IS NOT NULL
+), owners AS (
+    SELECT w.owner, sum(busy.attempts) AS attempts
+    FROM unnest(:busy, :counts) AS busy (id, attempts) JOIN webhooks w ON w.id = busy.id GROUP BY w.owner
 ), room AS (
-    SELECT w.id, w.url, w.secret, w.failures > 0 AS failing,
+    SELECT w.id, w.owner, w.url, w.secret, w.failures > 0 AS failing,
+        :of_owner - coalesce(owners.attempts, 0) AS of_owner,
         CASE WHEN w.previous_secret_until > now() THEN w.previous_secret END AS previous_secret,
         CASE WHEN w.failures > 0 THEN 1 ELSE :each END - coalesce(busy.attempts, 0) AS attempts,
-        (SELECT min(d.next_attempt_at) FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending')
-            AS first_at
+        greatest(w.resting_until, (
+            SELECT min(d.next_attempt_at) FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending'
+        )) AS first_at
     FROM waiting
     JOIN webhooks w ON w.id = waiting.id AND w.status = 'enabled' AND w.deleted_at IS NULL
     LEFT JOIN unnest(:busy, :counts) AS busy (id, attempts) ON busy.id = w.id
-    WHERE CASE WHEN w.failures > 0 THEN least(1, :failing) ELSE :each END > coalesce(busy.attempts, 0)
+    LEFT JOIN owners ON owners.owner = w.owner
+    WHERE :of_owner > coalesce(owners.attempts, 0)
+      AND CASE WHEN w.failures > 0 THEN least(1, :failing) ELSE :each END > coalesce(busy.attempts, 0)
 )
 """
 _BUSY = (
     bindparam("busy", type_=ARRAY(Uuid())),
     bindparam("counts", type_=ARRAY(Integer())),
     bindparam("each", type_=Integer()),
+    bindparam("of_owner", type_=Integer()),
     bindparam("failing", type_=Integer()),
 )
 _UNTIL_NEXT = text(f"{_ROOM} SELECT min(first_at) - clock_timestamp() FROM room").bindparams(*_BUSY)  # noqa: S608 - our own words
 # now() can be searched for along an index, clock_timestamp() cannot
-_CLAIM = text(f"""{_ROOM}, turns AS (
-    SELECT *, row_number() OVER (PARTITION BY failing ORDER BY random()) AS turn FROM room WHERE first_at <= now()
+_CLAIM = text(f"""{_ROOM}, shuffled AS (
+    SELECT *, random() AS place FROM room WHERE first_at <= now()
+), turns AS (
+    SELECT *, row_number() OVER (PARTITION BY failing ORDER BY place) AS turn,
+        of_owner + attempts - sum(attempts) OVER (PARTITION BY owner ORDER BY place) AS left_to_it
+    FROM shuffled
 ), taken AS MATERIALIZED (
     SELECT due.id, turns.url, turns.secret, turns.previous_secret, turns.failing
-    FROM (SELECT * FROM turns WHERE NOT failing OR turn <= :failing ORDER BY turn, random() LIMIT :free) AS turns
+    FROM (
+        SELECT * FROM turns WHERE (NOT failing OR turn <= :failing) AND left_to_it > 0 ORDER BY turn, place LIMIT :free
+    ) AS turns
     CROSS JOIN LATERAL (
         SELECT d.id FROM webhook_deliveries d
         WHERE d.webhook_id = turns.id AND d.status = 'pending' AND d.next_attempt_at <= now()
-        ORDER BY d.next_attempt_at LIMIT turns.attempts FOR UPDATE SKIP LOCKED
+        ORDER BY d.next_attempt_at LIMIT least(turns.attempts, turns.left_to_it) FOR UPDATE SKIP LOCKED
     ) AS due
     LIMIT :free
 )
@@ -102,6 +119,7 @@ def _room(under_way: Collection[Claimed]) -> dict[str, Any]:
         "busy": list(busy),
         "counts": list(busy.values()),
         "each": MOST_EACH,
+        "of_owner": MOST_OF_OWNER,
         "failing": max(MOST_FAILING - sum(one.failing for one in under_way), 0),
     }
 

@@ -33,6 +33,9 @@ LOOK_EVERY = timedelta(seconds=1)
 """The longest sleep: another worker may write something meanwhile."""
 BREATH = timedelta(seconds=0.1)
 """Sleep after a look at what is due and another worker is taking."""
+REST = 3
+"""Times as long as it took, nothing is looked at after a look that found nothing due: where thousands of endpoints wait
+for their next attempt, a look costs much, and every commit of the engine asks for one."""
 FINISH_WITHIN, HAND_BACK_WITHIN = timedelta(seconds=1.5), timedelta(seconds=1)
 """How long a worker that stops waits for answers, and then tries to write down what it knows."""
 
@@ -97,9 +100,11 @@ class Courier:
         """Begin as many attempts as are due and find room; how long to sleep then, unless something happens."""
         if len(self._under_way) >= claims.MOST:
             return LOOK_EVERY
+        began = time.monotonic()
         async with self._sessions() as session:
             wait = await claims.until_next(session, self._under_way.values())
         if wait is None or wait > timedelta(0):
+            await asyncio.sleep(REST * (time.monotonic() - began))
             return min(wait or LOOK_EVERY, LOOK_EVERY)
         async with self._sessions() as session, session.begin():
             claimed = await claims.claim(session, self._under_way.values())

@@ -133,6 +133,7 @@ async def redeliver(session: AsyncSession, webhook_id: UUID, delivery_id: UUID) 
         WebhookDisabledError: the endpoint is disabled.
     """
     done = await session.execute(_REDELIVER, {"delivery_id": delivery_id, "of": webhook_id})
+    await end_rest(session, webhook_id)
     delivery = await find_delivery(session, webhook_id, delivery_id)
     if not cast("CursorResult[Any]", done).rowcount:
         raise WebhookDisabledError(webhook_id)
@@ -167,7 +168,14 @@ async def redeliver_failed(session: AsyncSession, webhook_id: UUID, since: datet
         found = cast("CursorResult[Any]", done).rowcount
         count += found
         if found < PIECE:
+            await end_rest(session, webhook_id)
             return count
+
+
+async def end_rest(session: AsyncSession, webhook_id: UUID) -> None:
+    """Let what waits for it be sent now, though it has asked to be left alone: a person knows better."""
+    resting = _WEBHOOKS.c.resting_until.is_not(None)
+    await session.execute(update(_WEBHOOKS).where(_WEBHOOKS.c.id == webhook_id, resting).values(resting_until=null()))
 
 
 def _delivery(row: Row[*tuple[Any, ...]]) -> Delivery:

@@ -33,7 +33,7 @@ from models.tables import Webhook, WebhookDelivery, table_of
 from models.webhooks import PingNews
 from saga.errors import UnknownWebhookError, WebhookDisabledError
 from saga.webhooks import disabling
-from saga.webhooks.deliveries import Delivery, find_delivery
+from saga.webhooks.deliveries import Delivery, end_rest, find_delivery
 from saga.webhooks.notices import body
 
 BOTH_VALID_FOR = timedelta(hours=24)
@@ -188,7 +188,7 @@ async def enable(session: AsyncSession, webhook_id: UUID, owner: str | None = No
     Raises:
         UnknownWebhookError: there is none, or none of that owner's.
     """
-    forgotten = dict.fromkeys(("disabled_reason", "disabled_at", "failing_since"), null())
+    forgotten = dict.fromkeys(("disabled_reason", "disabled_at", "failing_since", "resting_until"), null())
     values = {"status": WebhookStatus.ENABLED.value, "failures": 0} | forgotten
     query = update(_WEBHOOKS).where(*_these(webhook_id, owner)).values(values).returning(*_FIELDS)
     row = (await session.execute(query)).one_or_none()
@@ -244,7 +244,7 @@ async def delete(session: AsyncSession, webhook_id: UUID, owner: str | None = No
 
 
 async def ping(session: AsyncSession, webhook_id: UUID, owner: str | None = None) -> Delivery:
-    """Write a test for it, which is tried once, and whose failing changes nothing.
+    """Write a test for it, which is tried once and at once, and whose failing changes nothing.
 
     Raises:
         UnknownWebhookError: there is none, or none of that owner's.
@@ -265,6 +265,7 @@ async def ping(session: AsyncSession, webhook_id: UUID, owner: str | None = None
         "created_at": now,
     }
     await session.execute(insert(_DELIVERIES).values(values))
+    await end_rest(session, webhook_id)
     return await find_delivery(session, webhook_id, delivery_id)
 
 

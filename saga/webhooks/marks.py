@@ -58,9 +58,9 @@ _STATUS = {
 # locked in one order, so that two workers cannot wait for each other
 _HEALTH = text("""
 WITH heard AS MATERIALIZED (
-    SELECT w.id, told.anew, told.failures FROM webhooks w
-    JOIN unnest(:ids, :anew, :failures) AS told (id, anew, failures) ON told.id = w.id
-    WHERE told.failures > 0 OR w.failures > 0
+    SELECT w.id, told.anew, told.failures, told.rest FROM webhooks w
+    JOIN unnest(:ids, :anew, :failures, :rests) AS told (id, anew, failures, rest) ON told.id = w.id
+    WHERE told.failures > 0 OR w.failures > 0 OR told.rest IS NOT NULL
     ORDER BY w.id FOR NO KEY UPDATE OF w
 )
 UPDATE webhooks w SET
@@ -69,7 +69,8 @@ UPDATE webhooks w SET
         WHEN heard.failures = 0 THEN NULL
         WHEN heard.anew THEN clock_timestamp()
         ELSE coalesce(w.failing_since, clock_timestamp())
-    END
+    END,
+    resting_until = greatest(w.resting_until, clock_timestamp() + heard.rest)
 FROM heard WHERE w.id = heard.id
 RETURNING w.id, w.failing_since < clock_timestamp() - :longest AS given_up
 """).bindparams(
@@ -77,6 +78,7 @@ RETURNING w.id, w.failing_since < clock_timestamp() - :longest AS given_up
     bindparam("ids", type_=ARRAY(Uuid())),
     bindparam("anew", type_=ARRAY(Boolean())),
     bindparam("failures", type_=ARRAY(Integer())),
+    bindparam("rests", type_=ARRAY(Interval())),
 )
 
 
@@ -99,12 +101,12 @@ async def mark_if_leased(
     values = {name: [row[name] for row in rows] for name in _MARKS}
     marked = await session.execute(_MARK, values | {"jitter": JITTER, "log_length": LOG_LENGTH})
     ours = set(marked.scalars())
-    told = [(one.claimed.webhook_id, what) for one, what in ended if one.claimed.id in ours and not one.claimed.ping]
+    told = [(one, what) for one, what in ended if one.claimed.id in ours and not one.claimed.ping]
     if not told:
         return ours
     health = await session.execute(_HEALTH, _health(told) | {"longest": longest})
     disabled = {row.id: GIVEN_UP for row in health if row.given_up}
-    disabled |= {id_: what.disables for id_, what in told if what.disables}
+    disabled |= {one.claimed.webhook_id: what.disables for one, what in told if what.disables}
     for webhook_id, why in sorted(disabled.items()):
         await disabling.disable(session, webhook_id, why)
     return ours
@@ -130,14 +132,26 @@ def _row(attempt: Attempt, what: Verdict) -> dict[str, Any]:
     }
 
 
-def _health(told: Sequence[tuple[UUID, Verdict]]) -> dict[str, Any]:
-    """By endpoint: whether one of its attempts succeeded, and how many failed since, in the order they ended in."""
+def _health(told: Sequence[tuple[Attempt, Verdict]]) -> dict[str, Any]:
+    """By endpoint: whether one of its attempts succeeded, how many failed since, and how long it asks to be left alone.
+
+    In the order they ended in.
+    """
     anew: dict[UUID, bool] = {}
     failures: Counter[UUID] = Counter()
-    for webhook_id, what in told:
+    rests: dict[UUID, timedelta] = {}
+    for attempt, what in told:
+        webhook_id, rest = attempt.claimed.webhook_id, attempt.answer.retry_after
+        if what.outcome is not Outcome.DELIVERED and rest:
+            rests[webhook_id] = max(rest, rests.get(webhook_id, rest))
         if what.outcome is Outcome.DELIVERED:
             anew[webhook_id], failures[webhook_id] = True, 0
         else:
             anew.setdefault(webhook_id, False)
             failures[webhook_id] += 1
-    return {"ids": list(anew), "anew": list(anew.values()), "failures": [failures[id_] for id_ in anew]}
+    return {
+        "ids": list(anew),
+        "anew": list(anew.values()),
+        "failures": [failures[id_] for id_ in anew],
+        "rests": [rests.get(id_) for id_ in anew],
+    }

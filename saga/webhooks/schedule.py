@@ -8,8 +8,6 @@ STANDARD = tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 
 recommends it. Three days and a half in all."""
 JITTER = 0.1
 """Up to this share of a wait is added to it: what failed together is not tried together again."""
-LONGEST_ASKED_FOR = timedelta(hours=24)
-"""How long a receiver can have us wait, whatever it asks for."""
 
 
 def longest(waits: Sequence[timedelta], attempt: timedelta) -> timedelta:
@@ -28,8 +26,8 @@ def wait_after(attempts: int, waits: Sequence[timedelta], asked_for: timedelta |
     Args:
         attempts: made so far, at least one.
         waits: before each further attempt.
-        asked_for: what the receiver asks for; the longer of both counts.
+        asked_for: what the receiver asks for, a day at most (`saga.webhooks.answers`); the longer of both counts.
     """
     if attempts > len(waits):
         return None
-    return max(waits[attempts - 1], min(asked_for or timedelta(0), LONGEST_ASKED_FOR))
+    return max(waits[attempts - 1], asked_for or timedelta(0))

@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 
 from saga import spans
 from saga.traceparent import new_child
-from saga.webhooks.answers import Answer
+from saga.webhooks.answers import LONGEST_WAIT, Answer
 from saga.webhooks.attempts import Attempt, Claimed, Outcome, headers, verdict
 from saga.webhooks.schedule import STANDARD, wait_after
 from tests.webhooks.conftest import TRACEPARENT
@@ -65,7 +65,7 @@ def test_only_2xx_is_delivered_and_only_410_ends_it_at_once(given: Answer, outco
 def test_the_later_of_schedule_and_what_is_asked_for_counts_up_to_a_day() -> None:
     assert wait_after(1, STANDARD, timedelta(seconds=1)) == timedelta(seconds=5)
     assert wait_after(1, STANDARD, timedelta(seconds=60)) == timedelta(seconds=60)
-    assert wait_after(1, STANDARD, timedelta(days=9)) == timedelta(hours=24)
+    assert wait_after(1, STANDARD, LONGEST_WAIT) == timedelta(hours=24)
     assert wait_after(len(STANDARD), STANDARD, None) == timedelta(hours=24)
     assert wait_after(len(STANDARD) + 1, STANDARD, timedelta(seconds=60)) is None
 

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -66,6 +67,25 @@ async def test_a_commit_wakes_the_courier(system: System, migrated: str, monkeyp
         await asyncio.sleep(0.2)
         await engine.create(order_request())
         await system.receiver.until(lambda: system.receiver.got, 3)
+
+
+async def test_looks_that_cost_much_and_find_nothing_are_rare(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[tuple[float, float]] = []
+
+    async def look(*_: object) -> None:
+        began = time.monotonic()
+        await asyncio.sleep(0.03)
+        looks.append((began, time.monotonic()))
+
+    async def looked_at() -> bool:
+        running.wake()
+        return len(looks) >= 4
+
+    monkeypatch.setattr(claims, "until_next", look)
+    async with system.courier() as running:
+        await until(looked_at)
+    for (began, ended), (next_one, _) in pairwise(looks):
+        assert next_one - ended > 2.9 * (ended - began)
 
 
 async def test_each_is_sent_once_however_many_workers_there_are(system: System) -> None:
@@ -170,6 +190,21 @@ async def test_an_endpoint_that_fails_for_longer_than_a_delivery_is_tried_is_dis
     assert (disabled.status, disabled.disabled_reason) == ("disabled", marks.GIVEN_UP)
 
 
+async def test_one_owner_leaves_room_for_the_others(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "MOST", 5)
+    monkeypatch.setattr(claims, "MOST_OF_OWNER", 3)
+    for number in range(3):
+        slow = await system.endpoint(f"/slow/{number}", "hang")
+        # a ping that fails changes nothing: it could go on like that for ever
+        for _ in range(3):
+            await system.place.call(endpoints.ping, slow.id)
+    async with system.courier():
+        await system.receiver.until(lambda: len(system.receiver.got) == 3)
+        await system.write((await system.endpoint("/well", owner="key:other")).id, 20)
+        await system.receiver.until(lambda: len(system.receiver.at("/well")) == 20)
+        assert sum(system.receiver.open.values()) == 3
+
+
 async def test_one_that_fails_gets_its_turn_however_much_others_have_to_do(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,11 +232,26 @@ async def test_a_receiver_that_is_gone_is_sent_nothing_more(system: System) -> N
 
 
 async def test_a_receiver_may_ask_to_be_left_alone_for_a_while(system: System) -> None:
-    await system.write((await system.endpoint(behaviour="429")).id)
-    async with system.courier():
+    endpoint = await system.endpoint(behaviour="429")
+    await system.write(endpoint.id)
+    async with system.courier() as running:
         await system.until("attempts = 1 FROM webhook_deliveries")
-    wait = await system.place.value("SELECT next_attempt_at - clock_timestamp() FROM webhook_deliveries")
-    assert timedelta(hours=1.99) < wait < timedelta(hours=2.21)
+        wait = await system.place.value("SELECT next_attempt_at - clock_timestamp() FROM webhook_deliveries")
+        assert timedelta(hours=1.99) < wait < timedelta(hours=2.21)
+        # that is meant for whatever else there is, too
+        await system.write(endpoint.id, 3)
+        async with system.place.sessions() as session:
+            rest = await claims.until_next(session, [])
+        assert rest
+        assert timedelta(hours=1.99) < rest < timedelta(hours=2.01)
+        await system.write((await system.endpoint("/well")).id)
+        running.wake()
+        await system.receiver.until(lambda: system.receiver.at("/well"))
+        assert len(system.receiver.at("/hooks")) == 1
+        # unless a person knows better
+        system.receiver.behaviour["/hooks"] = "ok"
+        await system.place.call(endpoints.ping, endpoint.id)
+        await system.until("count(*) = 5 FROM webhook_deliveries WHERE status = 'delivered'")
 
 
 async def test_one_that_hangs_with_very_much_due_does_not_delay_the_others(system: System) -> None:
