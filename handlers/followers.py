@@ -5,7 +5,6 @@ the saga stands now. So whoever reads slowly misses steps, all of which are in t
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -13,7 +12,7 @@ from uuid import UUID
 from starlette.types import Scope
 
 from handlers.access.callers import Caller
-from handlers.access.limits import too_many
+from handlers.access.limits import AtOnce
 from handlers.hanging_up import hang_up_of
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError
 from handlers.snapshots import Snapshot, Snapshots
@@ -60,9 +59,7 @@ class Followers:
         """How many there may be."""
         self.watch, self.snapshots, self.keep_alive, self.patience = watch, snapshots, keep_alive, patience
         self._open: set[Follower] = set()
-        self._per_client = per_client
-        self._of_client: Counter[str] = Counter()
-        """How many there are of each client."""
+        self._of_each = AtOnce(per_client)
 
     def __len__(self) -> int:
         """How many there are."""
@@ -76,25 +73,20 @@ class Followers:
             ProblemError: 503, there are too many, or the service is stopping; 429, too many of this client's.
         """
         caller: Caller = scope["caller"]
-        if not caller.local and self._of_client[caller.name] >= self._per_client:
-            raise too_many("too_many_streams", f"You follow {self._per_client} orders already.", RETRY_AFTER_SECONDS)
-        if self.watch.closed or len(self) >= self.limit:
-            raise ProblemError(
-                503,
-                "too_many_followers",
-                "No more clients can follow an order here at the moment. Come again, or ask for the saga itself.",
-                {"Retry-After": str(RETRY_AFTER_SECONDS)},
-            )
-        follower = Follower(self, hang_up_of(scope))
-        self._open.add(follower)
-        self._of_client[caller.name] += 1
-        try:
-            yield follower
-        finally:
-            self._open.discard(follower)
-            self._of_client[caller.name] -= 1
-            if not self._of_client[caller.name]:
-                del self._of_client[caller.name]
+        with self._of_each.one_more(caller, "too_many_streams"):
+            if self.watch.closed or len(self) >= self.limit:
+                raise ProblemError(
+                    503,
+                    "too_many_followers",
+                    "No more clients can follow an order here at the moment. Come again, or ask for the saga itself.",
+                    {"Retry-After": str(RETRY_AFTER_SECONDS)},
+                )
+            follower = Follower(self, hang_up_of(scope))
+            self._open.add(follower)
+            try:
+                yield follower
+            finally:
+                self._open.discard(follower)
 
     def close(self) -> None:
         """Cut what goes on a second from now. Close the watch too: then streams end by themselves before."""

@@ -76,7 +76,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     )
     answer_problems(app)
     app.add_middleware(Requests)
-    app.include_router(order_routes(engine, sessions, policy, watch, limits.open_orders_per_user))
+    app.include_router(order_routes(engine, sessions, policy, watch, limits))
     for router in more:
         app.include_router(router)
     app.include_router(_health_routes(unready, metrics))

@@ -1,13 +1,14 @@
 """The orders' part of the HTTP API: place one, look at it, at a customer's, and at how far its saga has come."""
 
 import asyncio
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Request, Response
 
-from handlers.access.callers import AnyCaller
-from handlers.access.limits import ORDERS_AGAIN_SECONDS, too_many
+from handlers.access.callers import AnyCaller, Caller
+from handlers.access.limits import ORDERS_AGAIN_SECONDS, AtOnce, Limits, too_many
 from handlers.access.refusals import forbidden
 from handlers.conditional import CONDITIONAL_HEADERS, DOCUMENTED, IfNoneMatch, Prefer, Shown, respond, show
 from handlers.paging import After, Limit, cursor, place
@@ -53,9 +54,14 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watch, most_open: int) -> APIRouter:
+def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watch, limits: Limits) -> APIRouter:
     """The routes under `/api/orders`."""
     router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=StrictRoute)
+    waits = AtOnce(limits.streams_per_client)
+
+    async def changed(caller: Caller, order_id: UUID, what: Literal["order", "saga"], seen: datetime | None) -> None:
+        with waits.one_more(caller, "too_many_waits"):
+            await watch.changed(order_id, what, seen)
 
     @router.post(
         "", status_code=201, response_model=OrderView, responses=_CREATED | documented(400, 413, 415, 422, 503)
@@ -65,7 +71,7 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         if caller.user_id not in (None, body.user_id):
             raise forbidden("You may order for yourself only: `userId` must be the `sub` of your token.")
         if not caller.local:
-            await _require_room(sessions, body.user_id, idempotency_key, most_open)
+            await _require_room(sessions, body.user_id, idempotency_key, limits.open_orders_per_user)
         reach("http.read")
         request, accepted = await accept(engine, body, idempotency_key)
         reach("http.accepted")
@@ -105,7 +111,7 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         return await show(
             request,
             lambda: _read_order(sessions, order_id, caller.orders_of),
-            lambda seen: watch.changed(order_id, "order", seen),
+            lambda seen: changed(caller, order_id, "order", seen),
             if_none_match,
             prefer,
         )
@@ -122,7 +128,7 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         return await show(
             request,
             lambda: _read_saga(sessions, order_id, policy, caller.orders_of),
-            lambda seen: watch.changed(order_id, "saga", seen),
+            lambda seen: changed(caller, order_id, "saga", seen),
             if_none_match,
             prefer,
         )

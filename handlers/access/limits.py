@@ -1,11 +1,14 @@
 """How much one client may ask for. Whoever is on this machine, where no access is configured, may ask for anything."""
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 
 from handlers.access.callers import Caller
 from handlers.access.rates import Rate
-from handlers.problems import ProblemError
+from handlers.problems import RETRY_AFTER_SECONDS, ProblemError
 
 ORDERS_AGAIN_SECONDS = 30
 """When somebody may come again who has too many open orders: about as long as an order takes, where all is well."""
@@ -22,7 +25,7 @@ class Limits:
     open_orders_per_user: int = 1000
     """Placed over HTTP, whoever places them."""
     streams_per_client: int = 100
-    """That go on at once, of one API key or person."""
+    """That go on at once, of one API key or person; and as many answers that are held until something changes."""
 
 
 class Rates:
@@ -46,6 +49,36 @@ class Rates:
         rate = self._keys if caller.user_id is None else self._users
         if seconds := rate.wait(caller.name):
             raise too_many("too_many_requests", "You ask too often.", ceil(seconds))
+
+
+class AtOnce:
+    """Counts what goes on of each client, and tells who has too much of it.
+
+    Args:
+        most: as much each may have.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._of_client: Counter[str] = Counter()
+
+    @contextmanager
+    def one_more(self, caller: Caller, reason: str) -> Iterator[None]:
+        """Count one, as long as the block lasts.
+
+        Raises:
+            ProblemError: 429, the client has as much as one may.
+        """
+        name = caller.name
+        if not caller.local and self._of_client[name] >= self._most:
+            raise too_many(reason, f"You follow, or wait for, {self._most} orders already.", RETRY_AFTER_SECONDS)
+        self._of_client[name] += 1
+        try:
+            yield
+        finally:
+            self._of_client[name] -= 1
+            if not self._of_client[name]:
+                del self._of_client[name]
 
 
 def too_many(reason: str, detail: str, seconds: int) -> ProblemError:

@@ -128,6 +128,27 @@ async def test_a_client_follows_so_many_orders_at_once(migrated: str) -> None:
         assert len(followers) == 0
 
 
+@pytest.mark.parametrize("path", ["", "/saga"])
+async def test_a_client_is_kept_waiting_for_so_many_answers_at_once(migrated: str, path: str) -> None:
+    async with house(migrated, streams_per_client=2) as few:
+        watch, order_id = few.service.watch, await few.place(OWNER)
+        path, patient = f"/api/orders/{order_id}{path}", {"Prefer": "wait=20"}
+        waits = [asyncio.create_task(few.ask("owner", "GET", path, headers=patient)) for _ in range(2)]
+
+        async def both() -> bool:
+            return len(watch) == 2
+
+        await until(both)
+        refused = await few.ask("owner", "GET", path, headers=patient)
+        assert too_many(refused)["type"] == "urn:order-service:too-many-waits"
+        # who does not wait is answered
+        assert (await few.ask("owner", "GET", path)).status_code == 200
+        await few.service.happen(order_id, *HAPPY)
+        for wait in waits:
+            assert (await wait).status_code == 200
+        assert (await few.ask("owner", "GET", path, headers=patient)).status_code == 200
+
+
 async def test_on_this_machine_nobody_is_counted_where_no_access_is_configured(migrated: str) -> None:
     least = Limits(0.001, 0.001, 1, 1)
     async with running(migrated, Policy(), limits=least) as service:
