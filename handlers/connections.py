@@ -15,6 +15,7 @@ import h11
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
+from handlers.access.careful import ALWAYS
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer
 
 REQUESTS = 400
@@ -161,6 +162,8 @@ class Punctual(H11Protocol):
 
     def _refuse(self, problem: ProblemError) -> None:
         response = answer(problem)
+        for name, value in ALWAYS:
+            response.headers.setdefault(name, value)
         headers = [*self.server_state.default_headers, *response.raw_headers, CLOSE_HEADER]
         status = response.status_code
         for event in (

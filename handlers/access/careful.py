@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from handlers.access.callers import Caller
 from handlers.problems import NOSNIFF
 
-_HEADERS = (
+ALWAYS = (
     NOSNIFF,
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
@@ -39,7 +39,7 @@ class Careful:
 
 
 def _of(scope: Scope) -> list[tuple[str, str]]:
-    headers = list(_HEADERS)
+    headers = list(ALWAYS)
     if scope["scheme"] in ("https", "wss"):
         headers.append(_HTTPS_ONLY)
     if isinstance(scope.get("caller"), Caller):

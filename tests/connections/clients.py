@@ -6,6 +6,8 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from handlers.access.careful import ALWAYS
+
 
 class Client:
     """A client that says just what it is told to."""
@@ -44,6 +46,7 @@ class Client:
         status, headers, body = await self.answer()
         assert headers["content-type"] == "application/problem+json"
         assert headers["connection"] == "close"
+        assert {name.lower(): value for name, value in ALWAYS}.items() <= headers.items()
         await self.gone()
         problem = json.loads(body)
         assert problem["status"] == status

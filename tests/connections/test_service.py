@@ -19,7 +19,7 @@ from tests.system.conftest import System, order_body
 MEGABYTE = 1_000_000
 HALF_A_HEAD = b"GET / HTTP/1.1\r\nHost: h\r\nX-Long: " + b"x" * 15_000
 HALF_A_BODY = (
-    b"POST /api/orders HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+    b"POST /api/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
     b'{"userId":"' + b"x" * 900_000
 )
 
@@ -79,7 +79,7 @@ async def test_more_over_a_websocket_than_is_listened_to_is_not_even_kept(system
     order_id = await system.order(order_body())
     async with connected(system.service.port) as client:
         await client.say(
-            f"GET /api/orders/{order_id}/ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            f"GET /api/orders/{order_id}/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
         )
         assert (await client.head()).startswith("HTTP/1.1 101")
