@@ -95,7 +95,9 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         if caller.user_id:
             # an order stays its customer's: what is found now is theirs when it is cancelled
             await actions.find(order_id, caller.user_id)
-        return _shown(await actions.cancel(order_id, body.reason if body else None), policy, 202)
+        # a customer cancels as a customer; who does it for one is on record
+        actor = None if caller.local or caller.user_id else caller.name
+        return _shown(await actions.cancel(order_id, body.reason if body else None, actor=actor), policy, 202)
 
     @router.get("/sagas", response_model=SagaPage, responses=documented(422, 503))
     async def list_(wanted: Annotated[SagaQuery, Query()]) -> Response:

@@ -15,7 +15,8 @@ from tests.live.conversing import conversing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-OPEN = ("/health/", "/docs", "/openapi.json", "/asyncapi", "/asyncapi.json", "/assets/", "/login")
+OPEN = {"/health/live", "/health/ready", "/docs", "/openapi.json", "/asyncapi", "/asyncapi.json", "/login"}
+ASSETS = "/assets/"
 NEEDS = (
     # the first that fits
     ("POST", "/api/orders", "orders:write"),
@@ -47,7 +48,7 @@ OWN_PAGE = {"Origin": "http://localhost"}
 
 def expected(visitor: str, method: str, path: str) -> set[int] | None:
     """The statuses that are right; None: whatever somebody gets who is let in."""
-    if path.startswith(OPEN):
+    if _is_open(path):
         # the form is sent with nothing in it
         return {401} if (method, path) == ("POST", "/login") else None
     needed = _needed(method, path)
@@ -63,6 +64,10 @@ def expected(visitor: str, method: str, path: str) -> set[int] | None:
         # who orders for somebody else says so; whose an order is, nobody is told
         return {"/api/orders": {403}}.get(path, {404} if path.startswith("/api/orders/") else None)
     return None
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(ASSETS)
 
 
 def _needed(method: str, path: str) -> str:
@@ -143,7 +148,7 @@ async def test_the_contract_tells_what_each_operation_needs(house: House) -> Non
     document = (await house.ask("nobody", "GET", "/openapi.json")).json()
     for path, methods in document["paths"].items():
         for method, described in methods.items():
-            if path.startswith(OPEN):
+            if _is_open(path):
                 assert described["security"] == []
                 continue
             needed = _needed(method.upper(), path)
@@ -207,6 +212,13 @@ async def test_an_operators_credential_is_in_the_history_and_beside_it_the_name(
         "key:ops (ann)",
         "user:auth0|ann",
     ]
+
+
+async def test_who_cancels_for_a_customer_is_in_the_history_and_the_customer_is_not(house: House) -> None:
+    for visitor, actors in (("service", ["key:shop"]), ("owner", [])):
+        order_id = await house.place()
+        saga = (await house.ask(visitor, "POST", f"/api/orders/{order_id}/cancel")).json()
+        assert [entry["actor"] for entry in saga["history"] if entry.get("actor")] == actors
 
 
 async def test_whoever_is_refused_is_refused_before_the_body_is_read(house: House) -> None:
