@@ -79,7 +79,8 @@ async def test_more_over_a_websocket_than_is_listened_to_is_not_even_kept(system
     order_id = await system.order(order_body())
     async with connected(system.service.port) as client:
         await client.say(
-            f"GET /api/orders/{order_id}/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            f"GET /api/orders/{order_id}/ws HTTP/1.1\r\nHost: localhost\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
         )
         assert (await client.head()).startswith("HTTP/1.1 101")
