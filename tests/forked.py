@@ -23,9 +23,10 @@ PRELOADED = [
     *("faststream.__main__", "faststream.asgi", "faststream.rabbit", "sqlalchemy.ext.asyncio"),
     *("uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.protocols.http.auto", "pydantic_settings"),
     *("handlers.contract", "handlers.dashboard.routes", "handlers.dead_letter_routes", "handlers.dead_letters"),
-    "handlers.http",
+    *("handlers.access.published_keys", "handlers.connections", "handlers.http", "handlers.live_routes"),
     *("handlers.operating", "handlers.orders", "handlers.replies", "handlers.subscribing", "handlers.watching"),
     *("saga.bus", "saga.database", "saga.engine", "saga.readiness", "saga.relay", "saga.supervise", "saga.timers"),
+    *("saga.exposition", "saga.webhooks.courier", "saga.webhooks.housekeeping", "handlers.webhooks.routes"),
     "tests.forked",
 ]
 FORKING = multiprocessing.get_context("forkserver")
@@ -61,6 +62,11 @@ class Forked:
     def returncode(self) -> int | None:
         """The exit code, None while the process runs, negative if a signal ended it."""
         return self._process.exitcode
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the process has ended by itself; kill it if it has not after `seconds`."""
+        self._process.join(seconds)
+        self.kill()
 
     def stop(self, *, seconds: float, with_signal: signal.Signals = signal.SIGTERM) -> None:
         """Ask the process to end; kill it if it has not ended after `seconds`."""

@@ -21,6 +21,7 @@ from faststream.rabbit import ExchangeType, RabbitExchange
 from local import billing, inventory, ledger
 from local.participant import Participant
 from local.stand_in import ledger_path
+from tests.forked import Forked
 from tests.service import PROJECT, Service
 from tests.waiting import until
 
@@ -211,6 +212,18 @@ async def system(
         system = System(service, ear, participants, tmp_path, migrated)
         await stack.enter_async_context(system.client)
         yield system
+
+
+def failed_start(folder: Path, env: dict[str, str]) -> str:
+    """What a start says that goes wrong."""
+    log = folder / "start.log"
+    run = ["run", "app:app", "--port", "0"]
+    start = Forked(run, log=log, env={"PATH": os.environ["PATH"], **env}, cwd=PROJECT)
+    start.wait(60)
+    assert start.returncode, log.read_text()
+    said = log.read_text()
+    assert "Traceback" not in said, said
+    return said
 
 
 def command_line(arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:

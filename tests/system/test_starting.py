@@ -1,16 +1,13 @@
 """Starting, with what a person forgets or mistypes."""
 
 import asyncio
-import os
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from subprocess import CompletedProcess
+from pathlib import Path
 
 import pytest
 
 from local.rule import Behaviour
 from tests.service import Service
-from tests.system.conftest import System, command_line, order_body
+from tests.system.conftest import System, failed_start, order_body
 from tests.waiting import until
 
 
@@ -57,23 +54,12 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def starts() -> Iterator[list[Future[CompletedProcess[str]]]]:
-    """All that go wrong, as many at a time as the machine can do."""
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        environments = [{k: v for k, v in (RIGHT | wrong).items() if v is not None} for wrong, _ in WRONG]
-        yield [threads.submit(command_line, ["run", "app:app", "--port", "0"], env) for env in environments]
-
-
-@pytest.mark.parametrize(("number", "said"), list(enumerate(said for _, said in WRONG)))
+@pytest.mark.parametrize(("wrong", "said"), WRONG)
 def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
-    starts: list[Future[CompletedProcess[str]]], number: int, said: str
+    tmp_path: Path, wrong: dict[str, str | None], said: str
 ) -> None:
-    result = starts[number].result()
-    assert result.returncode != 0
-    lines = [line for line in (result.stdout + result.stderr).splitlines() if said in line]
-    assert len(lines) == 1, result.stdout + result.stderr
-    assert "Traceback" not in result.stdout + result.stderr
+    text = failed_start(tmp_path, {name: value for name, value in (RIGHT | wrong).items() if value is not None})
+    assert len([line for line in text.splitlines() if said in line]) == 1, text
 
 
 async def test_a_client_that_waits_does_not_keep_the_service_from_stopping(system: System) -> None:

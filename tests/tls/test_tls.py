@@ -16,7 +16,7 @@ from local.rabbitmq import PrivateRabbitMQ
 from saga.database import connect, schema_is_current
 from settings import Settings
 from tests.databases import Databases
-from tests.system.conftest import System, command_line, order_body
+from tests.system.conftest import System, failed_start, order_body
 from tests.tls.certificates import Authority
 from tests.tls.terminator import encrypted
 
@@ -97,13 +97,9 @@ class TestOrders:
         assert system.service.child.returncode is None
 
 
-def refusal(env: dict[str, str]) -> list[str]:
+def refusal(folder: Path, env: dict[str, str]) -> list[str]:
     """What a start that goes wrong says of a certificate."""
-    done = command_line(["run", "app:app", "--port", "0"], env)
-    assert done.returncode != 0
-    said = done.stdout + done.stderr
-    assert "Traceback" not in said
-    return [line for line in said.splitlines() if "certificate" in line or "ssl" in line]
+    return [line for line in failed_start(folder, env).splitlines() if "certificate" in line or "ssl" in line]
 
 
 NOBODY = "amqp://127.0.0.1:9/"
@@ -115,48 +111,50 @@ UNTRUSTED, OTHER_HOST, EXPIRED = (
 
 
 @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
-def test_postgresql_of_another_authority_is_refused(secured: Secured, stranger: Authority, mode: str) -> None:
-    [line] = refusal({"DATABASE_URL": secured.over_tls(mode, stranger), "RABBITMQ_URL": NOBODY})
+def test_postgresql_of_another_authority_is_refused(
+    tmp_path: Path, secured: Secured, stranger: Authority, mode: str
+) -> None:
+    [line] = refusal(tmp_path, {"DATABASE_URL": secured.over_tls(mode, stranger), "RABBITMQ_URL": NOBODY})
     assert f"DATABASE_URL: PostgreSQL's certificate is refused: {UNTRUSTED}" in line
 
 
-def test_postgresql_of_another_host_is_refused(secured: Secured, authority: Authority) -> None:
+def test_postgresql_of_another_host_is_refused(tmp_path: Path, secured: Secured, authority: Authority) -> None:
     address = secured.over_tls("verify-full", authority, LOOPBACK)
-    [line] = refusal({"DATABASE_URL": address, "RABBITMQ_URL": NOBODY})
+    [line] = refusal(tmp_path, {"DATABASE_URL": address, "RABBITMQ_URL": NOBODY})
     assert f"DATABASE_URL: PostgreSQL's certificate is refused: {OTHER_HOST}" in line
 
 
 @pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
 def test_postgresql_with_an_expired_certificate_is_refused(
-    postgres: PrivatePostgres, authority: Authority, mode: str
+    tmp_path: Path, postgres: PrivatePostgres, authority: Authority, mode: str
 ) -> None:
     with encrypted(authority.server(HOST, expired=True), postgres.port) as port:
         address = Secured(postgres.url("postgres"), port).over_tls(mode, authority)
-        [line] = refusal({"DATABASE_URL": address, "RABBITMQ_URL": NOBODY})
+        [line] = refusal(tmp_path, {"DATABASE_URL": address, "RABBITMQ_URL": NOBODY})
     assert f"DATABASE_URL: PostgreSQL's certificate is refused: {EXPIRED}" in line
 
 
-def test_rabbitmq_of_another_authority_is_refused(amqps: URL, stranger: Authority) -> None:
+def test_rabbitmq_of_another_authority_is_refused(tmp_path: Path, amqps: URL, stranger: Authority) -> None:
     address = str(amqps.update_query(cafile=str(stranger.file)))
-    [line] = refusal({"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": address})
+    [line] = refusal(tmp_path, {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": address})
     assert f"RABBITMQ_URL: RabbitMQ's certificate is refused: {UNTRUSTED}" in line
 
 
-def test_rabbitmq_is_not_trusted_without_a_word_about_whom_to_trust(amqps: URL) -> None:
-    [line] = refusal({"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": str(amqps)})
+def test_rabbitmq_is_not_trusted_without_a_word_about_whom_to_trust(tmp_path: Path, amqps: URL) -> None:
+    [line] = refusal(tmp_path, {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": str(amqps)})
     assert f"RABBITMQ_URL: RabbitMQ's certificate is refused: {UNTRUSTED}" in line
 
 
-def test_rabbitmq_of_another_host_is_refused(amqps: URL, authority: Authority) -> None:
+def test_rabbitmq_of_another_host_is_refused(tmp_path: Path, amqps: URL, authority: Authority) -> None:
     address = str(amqps.with_host(LOOPBACK).update_query(cafile=str(authority.file)))
-    [line] = refusal({"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": address})
+    [line] = refusal(tmp_path, {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": address})
     assert f"RABBITMQ_URL: RabbitMQ's certificate is refused: {OTHER_HOST}" in line
 
 
-def test_rabbitmq_with_an_expired_certificate_is_refused(authority: Authority) -> None:
+def test_rabbitmq_with_an_expired_certificate_is_refused(tmp_path: Path, authority: Authority) -> None:
     with encrypted(authority.server(HOST, expired=True), 9, asked_first=False) as port:
         address = f"amqps://guest:guest@{HOST}:{port}/?cafile={authority.file}"
-        [line] = refusal({"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": address})
+        [line] = refusal(tmp_path, {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": address})
     assert f"RABBITMQ_URL: RabbitMQ's certificate is refused: {EXPIRED}" in line
 
 
@@ -175,12 +173,12 @@ def test_rabbitmq_with_an_expired_certificate_is_refused(authority: Authority) -
         ({"RABBITMQ_URL": "amqps://h/?certfile=/nowhere"}, "RABBITMQ_URL: certfile does not name a file"),
     ],
 )
-def test_what_is_said_about_tls_and_cannot_be_meant_stops_the_start(setting: dict[str, str], said: str) -> None:
+def test_what_is_said_about_tls_and_cannot_be_meant_stops_the_start(
+    tmp_path: Path, setting: dict[str, str], said: str
+) -> None:
     right = {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": NOBODY}
-    done = command_line(["run", "app:app", "--port", "0"], right | setting)
-    assert done.returncode != 0
-    assert len([line for line in (done.stdout + done.stderr).splitlines() if said in line]) == 1, done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    text = failed_start(tmp_path, right | setting)
+    assert len([line for line in text.splitlines() if said in line]) == 1, text
 
 
 @pytest.mark.parametrize("mode", ["require", "verify-ca"])
