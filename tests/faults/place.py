@@ -141,12 +141,13 @@ class Place:
         """Return when nothing is left to be done by anybody: no open command, no message in outbox or queues."""
 
         async def rests() -> bool:
-            unfinished = "SELECT 1 FROM order_sagas WHERE open_command IS NOT NULL LIMIT 1"
-            if await self.rows(f"SELECT 1 FROM outbox UNION ALL ({unfinished})"):
-                return False
-            # a broker's numbers are some moments old: what was promised may not have been handed out yet
+            # a broker's numbers are some moments old: what was promised may not have been handed out yet; and only of
+            # an order that is there can be said that nothing of it is left to be done
             found = await self.rows("SELECT id FROM orders WHERE id = ANY($1)", list(self.clients.promised))
             if len(found) < len(self.clients.promised):
+                return False
+            unfinished = "SELECT 1 FROM order_sagas WHERE open_command IS NOT NULL LIMIT 1"
+            if await self.rows(f"SELECT 1 FROM outbox UNION ALL ({unfinished})"):
                 return False
             for vhost in {self.vhost, self.outside}:
                 queues = await asyncio.to_thread(self.rabbitmq.queues, vhost)
