@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+LONGEST_PAUSE = 0.1
+"""Seconds between two looks."""
+
 
 async def until(condition: Callable[[], Awaitable[object]], seconds: float = 10) -> None:
     """Return as soon as the condition holds.
@@ -10,6 +13,9 @@ async def until(condition: Callable[[], Awaitable[object]], seconds: float = 10)
     Raises:
         TimeoutError: it did not within that time.
     """
+    pause = 0.01
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - no event of this process tells
-            await asyncio.sleep(0.02)
+        while not await condition():
+            await asyncio.sleep(pause)
+            # whoever waits long must not keep the machine from what is waited for
+            pause = min(pause * 1.2, LONGEST_PAUSE)

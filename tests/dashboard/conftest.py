@@ -82,6 +82,7 @@ async def shop(
         await service.ready()
         system = System(service, ear, participants, folder, dsn)
         await stack.enter_async_context(system.client)
+        stack.push_async_callback(system.direct.close)
         yield system
 
 

@@ -18,6 +18,7 @@ from local.management import ManagementError
 from local.participant import Participant
 from local.postgres import PrivatePostgres
 from local.stand_in import ledger_path
+from tests.direct import Direct
 from tests.faults import laws
 from tests.faults.clients import MIX, Clients, Kind, wish
 from tests.faults.firehose import Firehose, Heard
@@ -47,6 +48,7 @@ class Place:
         self.participants: dict[str, Participant] = {}
         self.clients = Clients([], rabbitmq.url(outside))
         self.heard: list[Heard] = []
+        self._direct = Direct(dsn)
         self._locking: asyncpg.Connection | None = None
         self._firehose = Firehose(rabbitmq.url(vhost))
 
@@ -111,11 +113,7 @@ class Place:
 
     async def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """What the database says, asked directly."""
-        connection = await asyncpg.connect(self.dsn.replace("+asyncpg", ""))
-        try:
-            return [dict(row) for row in await connection.fetch(query, *values)]
-        finally:
-            await connection.close()
+        return await self._direct.rows(query, *values)
 
     async def lock(self, order_id: UUID) -> None:
         """Have a saga's row locked, as by a transaction that hangs, until `unlock`."""
@@ -178,6 +176,7 @@ class Place:
             stack.push_async_callback(proxy.refuse)
         await self._firehose.open()
         stack.push_async_callback(self.clients.close)
+        stack.push_async_callback(self._direct.close)
         for stand_in in (inventory, billing) if participants else ():
             participant = Participant(
                 stand_in.NAME,

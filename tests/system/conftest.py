@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import aio_pika
-import asyncpg
 import httpx2
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
@@ -21,6 +20,7 @@ from faststream.rabbit import ExchangeType, RabbitExchange
 from local import billing, inventory, ledger
 from local.participant import Participant
 from local.stand_in import ledger_path
+from tests.direct import Direct
 from tests.forked import Forked
 from tests.service import PROJECT, Service
 from tests.waiting import until
@@ -89,7 +89,7 @@ class System:
         self.inventory, self.billing = participants["inventory"], participants["billing"]
         self.client = httpx2.AsyncClient(base_url=service.url, timeout=30, verify=False)
         self._folder = folder
-        self._dsn = dsn
+        self.direct = Direct(dsn)
 
     async def order(self, body: dict[str, Any]) -> str:
         """Place an order over HTTP; its id."""
@@ -119,11 +119,7 @@ class System:
         return records.get(UUID(order_id), ledger.Record())
 
     async def rows(self, query: str) -> list[dict[str, Any]]:
-        connection = await asyncpg.connect(self._dsn.replace("+asyncpg", ""))
-        try:
-            return [dict(row) for row in await connection.fetch(query)]
-        finally:
-            await connection.close()
+        return await self.direct.rows(query)
 
     async def let_leases_run_out(self) -> None:
         """Let the time pass that a worker has for publishing what it committed, now."""
@@ -211,6 +207,7 @@ async def system(
         await service.ready()
         system = System(service, ear, participants, tmp_path, migrated)
         await stack.enter_async_context(system.client)
+        stack.push_async_callback(system.direct.close)
         yield system
 
 
