@@ -1,10 +1,10 @@
 """API keys, for services. `API_KEYS` has none of them, only what tells that one is right.
 
     API_KEYS = entry *( blank entry )        entry = id ":" sha256 ":" scope *( "+" scope ) [ ":" expiry ]
-    key      = "ok_" id "_" secret           id = 1 to 64 of A-Z a-z 0-9 . -    secret = 1 to 256 of visible ASCII
+    key      = "ok_" id "_" secret           id = 1 to 64 of A-Z a-z 0-9 . _ -    secret = 1 to 256 of visible ASCII
 
-An id has no `_`, so the first one behind it ends it. It may stand twice, with two secrets, while one takes the place of
-the other.
+An id may stand twice, with two secrets, while one takes the place of the other. Where one ends that has a `_`, only the
+ids that are configured tell.
 """
 
 import hmac
@@ -18,8 +18,8 @@ from hashlib import sha256
 from handlers.access.callers import Caller, Scope
 
 PREFIX = "ok_"
-_ID = r"[A-Za-z0-9.-]{1,64}"
-_KEY = re.compile(rf"ok_({_ID})_([\x21-\x7e]{{1,256}})")
+_ID = r"[A-Za-z0-9._-]{1,64}"
+_KEY = re.compile(rf"ok_{_ID}_[\x21-\x7e]{{1,256}}")
 _ENTRY = re.compile(rf"({_ID}):([0-9a-fA-F]{{64}}):([a-z:+]+?)(?::(\d.*))?")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 """RFC 3339."""
@@ -64,7 +64,7 @@ def make_key(id_: str, scopes: Iterable[Scope], expires_at: datetime | None = No
         ValueError: the id cannot be one.
     """
     if not re.fullmatch(_ID, id_):
-        raise ValueError("an id has 1 to 64 characters of A-Z, a-z, 0-9, `.` and `-`")
+        raise ValueError("an id has 1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-`")
     secret = secrets.token_urlsafe(32)
     parts = [id_, sha256(secret.encode()).hexdigest(), "+".join(scopes)]
     if expires_at:
@@ -78,12 +78,11 @@ def find_key(keys: Iterable[Key], presented: str) -> Key | None:
     Every key is compared with it, to the last byte: how long that takes tells neither how much of a secret was right
     nor whether there is such an id.
     """
-    parts = _KEY.fullmatch(presented)
-    id_, secret = parts.groups() if parts else ("", "")
-    digest, found = sha256(secret.encode()).digest(), None
+    shown, found = presented.encode() if _KEY.fullmatch(presented) else b"", None
     for key in keys:
-        same = hmac.compare_digest(key.digest, digest)
-        if same & hmac.compare_digest(key.id.encode(), id_.encode()):
+        beginning = f"{PREFIX}{key.id}_".encode()
+        same = hmac.compare_digest(key.digest, sha256(shown[len(beginning) :]).digest())
+        if same & hmac.compare_digest(beginning, shown[: len(beginning)]):
             found = key
     return found
 
