@@ -44,7 +44,7 @@ from saga.activity import Recorder
 from saga.amqp_reading import read_whatever_comes
 from saga.bus import Bus
 from saga.consuming import Consumers
-from saga.database import connect, sessions, statements
+from saga.database import Sessions, connect, sessions, statements
 from saga.engine import Engine
 from saga.errors import ConfigurationError
 from saga.exposition import Exposition
@@ -91,72 +91,73 @@ class Service(AsgiFastStream):
             raise
 
 
-def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the house is joined here
+class Pools:
+    """The connections to the database: who need not wait for one another has some of their own."""
+
+    def __init__(self, dsn: str) -> None:
+        self.sagas = connect(dsn, connections=4, name="order-service")
+        # a deletion that a power cut undoes is a message published twice, which the contract allows: not worth a wait
+        self.outbox = connect(dsn, connections=1, name="order-service relay", synchronous_commit="off")
+        # and a webhook sent twice
+        self.webhooks = connect(dsn, connections=2, name="order-service webhooks", synchronous_commit="off")
+        # readers never keep the sagas waiting
+        self.reading = connect(dsn, connections=5, name="order-service api", checked=True)
+
+    async def dispose(self) -> None:
+        """Close them."""
+        for pool in (self.sagas, self.outbox, self.webhooks, self.reading):
+            await pool.dispose()
+
+
+def compose(settings: Settings) -> Service:
     """Make the service. Nothing is connected, opened or started before it runs."""
     failpoints.arm(settings.test_failpoint)
     read_whatever_comes()
-    database = connect(settings.database_dsn, connections=4, name="order-service")
-    # a deletion that a power cut undoes is a message published twice, which the contract allows: not worth a wait
-    outbox = connect(settings.database_dsn, connections=1, name="order-service relay", synchronous_commit="off")
-    # queries have connections of their own, so that readers never keep the sagas waiting
-    reading = connect(settings.database_dsn, connections=5, name="order-service api", checked=True)
+    pools = Pools(settings.database_dsn)
+    asking = statements(pools.reading)
     bus = Bus(settings.amqp_dsn)
-    relay = Relay(statements(outbox), bus)
+    relay = Relay(statements(pools.outbox), bus)
     sender = Sender(settings.allowed_receivers)
-    # what a power cut undoes here is sent again, which the contract allows too
-    hooks = connect(settings.database_dsn, connections=2, name="order-service webhooks", synchronous_commit="off")
-    courier = Courier(sessions(hooks), sender, settings.webhook_waits)
-    housekeeping = Housekeeping(statements(hooks))
-    engine = Engine(sessions(database), settings.policy, relay.hand_over, courier.wake)
-
-    timers = Timers(statements(database), engine, settings.policy.reask)
+    courier = Courier(sessions(pools.webhooks), sender, settings.webhook_waits)
+    housekeeping = Housekeeping(statements(pools.webhooks))
+    engine = Engine(sessions(pools.sagas), settings.policy, relay.hand_over, courier.wake)
+    timers = Timers(statements(pools.sagas), engine, settings.policy.reask)
+    recorder = Recorder(statements(pools.sagas))
 
     framework = CollectorRegistry()
-    recorder = Recorder(statements(database))
-
-    consumers = Consumers(
-        settings.amqp_dsn,
-        specification_url="amqp://localhost:5672",
-        apply_types=False,
-        logger=None,
-        middlewares=[settlement(bus), counting(framework)],
-    )
-    order_requests(consumers, engine, settings.senders)
-    participant_replies(consumers, engine, settings.senders)
-    dead_letters(consumers, sessions(database), bus.user)
-    declare_publishers(consumers)
+    consumers = _consumers(settings, bus, framework, engine, sessions(pools.sagas))
 
     async def advance() -> None:
-        await prepare(database, auto_migrate=settings.auto_migrate)
+        await prepare(pools.sagas, auto_migrate=settings.auto_migrate)
         await engine.run()
 
-    watch = Watch(statements(reading))
-    snapshots = Snapshots(statements(reading), settings.policy)
+    watch = Watch(asking)
+    snapshots = Snapshots(asking, settings.policy)
     followers = Followers(watch, snapshots, per_client=settings.limits.streams_per_client)
 
     published = PublishedKeys(settings.jwt_jwks_url) if settings.jwt_jwks_url else None
-    access = Access(statements(reading), settings.keys, _tokens(settings, published))
+    access = Access(asking, settings.keys, _tokens(settings, published))
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         followers.limit = room_for(MAX_FOLLOWERS)
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(database.dispose)
-            stack.push_async_callback(outbox.dispose)
-            stack.push_async_callback(reading.dispose)
-            stack.push_async_callback(hooks.dispose)
+            stack.push_async_callback(pools.dispose)
             stack.push_async_callback(bus.close)
             stack.push_async_callback(sender.close)
             if settings.tracing:
                 await stack.enter_async_context(TRACER.exporting(settings.traced_share))
             await stack.enter_async_context(supervised("relay", relay.run))
             stack.push_async_callback(relay.finish)
-            await stack.enter_async_context(supervised("courier", courier.run))
-            await stack.enter_async_context(supervised("housekeeping", housekeeping.run))
-            await stack.enter_async_context(supervised("engine", advance))
-            await stack.enter_async_context(supervised("timers", timers.run))
-            await stack.enter_async_context(supervised("activity", recorder.run))
-            await stack.enter_async_context(supervised("consumers", consumers.run))
+            for name, work in (
+                ("courier", courier.run),
+                ("housekeeping", housekeeping.run),
+                ("engine", advance),
+                ("timers", timers.run),
+                ("activity", recorder.run),
+                ("consumers", consumers.run),
+            ):
+                await stack.enter_async_context(supervised(name, work))
             await stack.enter_async_context(_admitting(access, published))
             stack.enter_context(upon_stop_signal(let_go_of_clients))
             yield
@@ -167,40 +168,58 @@ def compose(settings: Settings) -> Service:  # noqa: PLR0915 - every part of the
         followers.close()
         service.http.end()
 
-    letters = Letters(sessions(reading), bus, settings.policy, settings.senders)
-    webhooks = Webhooks(sessions(reading), statements(reading), sender, courier.wake)
+    letters = Letters(sessions(pools.reading), bus, settings.policy, settings.senders)
+    webhooks = Webhooks(sessions(pools.reading), asking, sender, courier.wake)
     contract = Contract()
     # `--log-level` sets this logger: the root is everybody's
     service = Service(consumers, specification=contract, lifespan=lifespan, logger=logging.root)
     service.settings = settings
     api = http_app(
         engine,
-        statements(reading),
+        asking,
         settings.policy,
-        unready=lambda: unready(reading, engine, bus, consumers),
+        unready=lambda: unready(pools.reading, engine, bus, consumers),
         asyncapi=lambda: contract.to_specification().to_jsonable(),
         watch=watch,
-        metrics=Exposition(statements(reading), framework, settings.policy.saga_timeout).text,
+        metrics=Exposition(asking, framework, settings.policy.saga_timeout).text,
         access=access,
         limits=settings.limits,
         more=[
-            operating_routes(engine, statements(reading), settings.policy),
+            operating_routes(engine, asking, settings.policy),
             dead_letter_routes(letters),
             webhook_routes(webhooks),
             dashboard_routes(
                 engine,
-                statements(reading),
+                asking,
                 settings.policy,
                 letters,
                 webhooks,
                 StandIns(settings.stand_in_addresses),
                 settings.trace_url,
             ),
-            live_routes(followers, statements(reading)),
+            live_routes(followers, asking),
         ],
     )
     service.http = Endable(AccessLog(api))
     return service
+
+
+def _consumers(
+    settings: Settings, bus: Bus, framework: CollectorRegistry, engine: Engine, stored: Sessions
+) -> Consumers:
+    """All that comes from the bus, each to its door."""
+    consumers = Consumers(
+        settings.amqp_dsn,
+        specification_url="amqp://localhost:5672",
+        apply_types=False,
+        logger=None,
+        middlewares=[settlement(bus), counting(framework)],
+    )
+    order_requests(consumers, engine, settings.senders)
+    participant_replies(consumers, engine, settings.senders)
+    dead_letters(consumers, stored, bus.user)
+    declare_publishers(consumers)
+    return consumers
 
 
 @asynccontextmanager
