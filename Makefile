@@ -6,16 +6,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 WORKERS ?= 1
 
-.PHONY: run test tests lint bench prove crash soak lock contract clean
+.PHONY: run test lint bench prove crash soak lock contract clean
 
 run: $(INSTALLED)  ## the whole system on this machine: PostgreSQL, RabbitMQ, the service, stand-in participants
 	@$(BIN)/python -m local
 
-test: $(INSTALLED)  ## everything that must hold before a change lands
-	@$(MAKE) --no-print-directory -j 2 lint tests
-
-tests: $(INSTALLED)
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+test: $(INSTALLED) lint  ## everything that must hold before a change lands
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .

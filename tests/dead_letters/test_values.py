@@ -30,7 +30,7 @@ VALUES = some.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(VALUES)
 def test_every_value_comes_back_as_it_was(value: Any) -> None:
     written = json.loads(to_json(as_json(value)))
@@ -38,7 +38,7 @@ def test_every_value_comes_back_as_it_was(value: Any) -> None:
     assert "\\u0000" not in json.dumps(written).replace("\\\\u0000", "")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(some.dictionaries(some.text(some.characters(exclude_categories=["Cs"]), max_size=40), VALUES))
 def test_every_table_can_be_sent_on(table: dict[str, Any]) -> None:
     encode.field_table(sendable(table))

@@ -33,7 +33,7 @@ from tests.faults.seeds import seed_of
 from tests.service import complaints
 from tests.waiting import until
 
-ORDERS = int(os.environ.get("DUPLICATES_ORDERS", "200"))
+ORDERS = int(os.environ.get("DUPLICATES_ORDERS", "100"))
 _LONG = 300.0
 """Seconds. Nobody measures here: a machine that is busy may take its time."""
 PATIENT = {"SAGA_STEP_TIMEOUT_SECONDS": "30"}

@@ -19,7 +19,7 @@ from tests.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-AT_ONCE = 9
+AT_ONCE = 6
 """Checks that run side by side."""
 KILLED_WHILE_WRITING = killed_at("engine.enqueued")
 KILLED_WITH_A_LETTER = killed_at("letter.refused", poison=True)
