@@ -6,18 +6,23 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 WORKERS ?= 1
 
-.PHONY: run test lint bench prove crash soak lock contract clean
+.PHONY: run test lint types style bench prove crash soak lock contract clean
 
 run: $(INSTALLED)  ## the whole system on this machine: PostgreSQL, RabbitMQ, the service, stand-in participants
 	@$(BIN)/python -m local
 
 test: $(INSTALLED) lint  ## everything that must hold before a change lands
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
+	@$(MAKE) --no-print-directory -j 2 types style
+
+types:
+	@$(BIN)/mypy
+
+style:
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 bench: $(INSTALLED)  ## sagas per second and CPU per saga, beside the transport floor; what traces cost; seconds to recover from faults

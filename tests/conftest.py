@@ -14,8 +14,9 @@ from local.rabbitmq import rabbitmq as find_rabbitmq
 from saga.database import connect, migrate
 from tests.databases import Databases
 
-LONGEST = ("test_soak.py", "test_outages.py", "test_crashes.py", "test_mistakes.py", "test_stopping.py")
-"""Files that take a minute and more: they come first, so that all the others fill the time beside them."""
+LONGEST = ("test_soak.py", "test_outages.py", "test_mistakes.py", "test_stopping.py", "test_crashes.py")
+"""Files that take a minute and more: they come first, so that all the others fill the time beside them. One that keeps
+the machine busy begins beside those that mostly wait."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -49,7 +49,7 @@ async def test_scripts_are_given_json_and_a_key_may_end(nowhere: CommandLine) ->
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("a_b", "--scope", "operate"),
+        ("a/b", "--scope", "operate"),
         ("", "--scope", "operate"),
         ("ops", "--scope", "admin"),
         ("ops",),

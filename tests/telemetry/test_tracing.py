@@ -1,6 +1,8 @@
 """From spans to the collector: which are told, by whom, and that nobody waits for it."""
 
+import asyncio
 import logging
+import threading
 import time
 from collections.abc import Iterator
 
@@ -134,3 +136,6 @@ async def test_a_collector_in_trouble_is_told_of_in_a_line_and_not_waited_for(
         if trouble == "away":
             collector.open()
         await collector.until(lambda: len(collector.spans) > 512)
+    for left_behind in [thread for thread in threading.enumerate() if thread.name == "last spans"]:
+        # what it still says must not be taken for what another one says
+        await asyncio.to_thread(left_behind.join, 20)
