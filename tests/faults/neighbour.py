@@ -13,6 +13,8 @@ from tests.faults.place import Place
 from tests.waiting import until
 
 _READY_SECONDS, _STOP_SECONDS = 40.0, 5.0
+_START_SECONDS = 12.0
+"""One that is started while the broker falls silent waits for it for ever."""
 
 
 class Neighbour:
@@ -30,10 +32,15 @@ class Neighbour:
 
     async def ready(self) -> None:
         """Return when it answers. While the broker is away it cannot start, and is started again."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + _START_SECONDS
 
         async def answers() -> bool:
-            if self.child.returncode is not None:
+            nonlocal give_up_at
+            if self.child.returncode is not None or loop.time() > give_up_at:
+                self.child.kill()
                 self.child = self._launch()
+                give_up_at = loop.time() + _START_SECONDS
             await asyncio.sleep(0.1)
             return await asyncio.to_thread(self._program.answers)
 

@@ -26,7 +26,7 @@ from tests.faults.seeds import seed_of
 from tests.service import complaints
 from tests.waiting import until
 
-EXAMPLES = os.environ.get("OPENAPI_EXAMPLES", "3")
+EXAMPLES = os.environ.get("OPENAPI_EXAMPLES", "2")
 SECONDS = os.environ.get("OPENAPI_SECONDS")
 CHECKS = (
     "not_a_server_error",
