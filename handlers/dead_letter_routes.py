@@ -4,7 +4,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel
 
 from handlers.dead_letter_views import (
     DeadLetterDetail,
@@ -20,6 +19,7 @@ from handlers.letters import Letters
 from handlers.operators import Actor
 from handlers.problems import Problem, documented
 from handlers.strict_body import StrictRoute
+from handlers.views import as_json
 
 Why = Annotated[
     str, Query(alias="reason", min_length=1, max_length=1_000, pattern=NO_CONTROL, description="Why it is given up.")
@@ -37,12 +37,12 @@ def dead_letter_routes(letters: Letters) -> APIRouter:
     async def list_dead_letters(wanted: Annotated[LetterQuery, Query()]) -> Response:
         """Dead letters, the newest arrival first."""
         known, following = await letters.list(wanted)
-        return _json(DeadLetterPage(items=[letter_view(*one) for one in known], next=following))
+        return as_json(DeadLetterPage(items=[letter_view(*one) for one in known], next=following))
 
     @router.get("/{id}", response_model=DeadLetterDetail, responses=documented(404, 422, 503))
     async def get_dead_letter(id: UUID) -> Response:  # noqa: A002 - its name in the path
         """A dead letter with its headers and body, whatever bytes it has."""
-        return _json(letter_detail(*await letters.find(id)))
+        return as_json(letter_detail(*await letters.find(id)))
 
     @router.post("/redrive", response_model=RedrivePage, responses=documented(400, 413, 415, 422, 503))
     async def redrive_many(body: BulkRedrive, _: Annotated[NoQuery, Query()], by: Actor) -> Response:
@@ -51,20 +51,16 @@ def dead_letter_routes(letters: Letters) -> APIRouter:
         One request takes 100 letters and 25 seconds at most, and ends early where RabbitMQ is away; give its `next` as
         `after` to go on.
         """
-        return _json(await letters.redrive_many(body, by))
+        return as_json(await letters.redrive_many(body, by))
 
     @router.post("/{id}/redrive", response_model=RedriveView, responses=_CONFLICT | documented(404, 422, 503))
     async def redrive_one(id: UUID, by: Actor) -> Response:  # noqa: A002 - its name in the path
         """Publish a letter again unchanged. One that was redriven and has not come back stays as it is."""
-        return _json(redrive_view(await letters.redrive(id, by)))
+        return as_json(redrive_view(await letters.redrive(id, by)))
 
     @router.delete("/{id}", response_model=DeadLetterDetail, responses=_CONFLICT | documented(404, 422, 503))
     async def discard_dead_letter(id: UUID, reason: Why, by: Actor) -> Response:  # noqa: A002 - its name in the path
         """Give a letter up, with a reason. It is kept; should it arrive again, it is open again."""
-        return _json(letter_detail(*await letters.discard(id, by, reason)))
+        return as_json(letter_detail(*await letters.discard(id, by, reason)))
 
     return router
-
-
-def _json(view: BaseModel) -> Response:
-    return Response(view.model_dump_json(by_alias=True), media_type="application/json")

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from handlers.dead_letter_views import RedrivePage
 from handlers.finding_letters import BulkRedrive, LetterQuery
-from handlers.paging import cursor, place
+from handlers.paging import cut, place
 from handlers.problems import ProblemError
 from handlers.reading_letters import event_in
 from handlers.redriving import not_now, redrive_all
@@ -35,11 +35,9 @@ class Letters:
     async def list(self, wanted: LetterQuery) -> tuple[list[tuple[Letter, Safety]], str | None]:
         """Such letters, the newest arrival first, with what is known about each, and where the next page begins."""
         async with self._sessions() as session:
-            # one more than asked for tells whether there is a next page
             found = await list_letters(session, wanted.filter(wanted.state), wanted.limit + 1, place(wanted.after))
-            known = await self._redrives.known(session, found[: wanted.limit])
-        last = found[wanted.limit - 1] if len(found) > wanted.limit else None
-        return known, cursor(last.last_at, last.id) if last else None
+            shown, following = cut(found, wanted.limit, lambda letter: (letter.last_at, letter.id))
+            return await self._redrives.known(session, shown), following
 
     async def find(self, id_: UUID) -> tuple[Letter, Safety]:
         """A letter with all that it has, and what is known about it."""

@@ -17,15 +17,15 @@ from handlers.asking_again import BulkAnswer, ask_all_again
 from handlers.conditional import Shown, respond
 from handlers.finding import BulkRetry, Reason, SagaPage, SagaQuery
 from handlers.operators import Actor
-from handlers.paging import cursor, place
+from handlers.paging import cut, place
 from handlers.problems import Problem, documented
 from handlers.strict_body import StrictRoute
-from handlers.views import SagaView, saga_view
+from handlers.views import SagaView, as_json, saga_view
 from models.messages import Incoming
 from models.states import Command
 from saga.database import Sessions
 from saga.engine import Engine
-from saga.listing import list_sagas
+from saga.listing import list_sagas, place_of
 from saga.store import Stored
 from saga.values import Policy
 
@@ -103,14 +103,9 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
     async def list_(wanted: Annotated[SagaQuery, Query()]) -> Response:
         """Sagas, newest first."""
         async with sessions() as session:
-            # one more than asked for tells whether there is a next page
             found = await list_sagas(session, wanted.filter(), wanted.limit + 1, place(wanted.after))
-        last = found[wanted.limit - 1].saga if len(found) > wanted.limit else None
-        page = SagaPage(
-            items=[saga_view(stored, policy) for stored in found[: wanted.limit]],
-            next=cursor(last.created_at, last.order_id) if last else None,
-        )
-        return Response(page.model_dump_json(by_alias=True), media_type="application/json")
+        sagas, following = cut(found, wanted.limit, place_of)
+        return as_json(SagaPage(items=[saga_view(stored, policy) for stored in sagas], next=following))
 
     @router.post("/sagas/retry", responses=documented(*_BODY))
     async def retry_many(body: BulkRetry, actor: Actor) -> BulkAnswer:

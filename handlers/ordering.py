@@ -11,10 +11,10 @@ from handlers.access.callers import AnyCaller, Caller
 from handlers.access.limits import ORDERS_AGAIN_SECONDS, AtOnce, Limits, too_many
 from handlers.access.refusals import forbidden
 from handlers.conditional import CONDITIONAL_HEADERS, DOCUMENTED, IfNoneMatch, Prefer, Shown, respond, show
-from handlers.paging import After, Limit, cursor, place
+from handlers.paging import After, Limit, cut, place
 from handlers.problems import ProblemError, away, documented
 from handlers.strict_body import StrictRoute
-from handlers.views import OrderPage, OrderView, SagaView, order_view, saga_view
+from handlers.views import OrderPage, OrderView, SagaView, as_json, order_view, saga_view
 from handlers.watching import Watch
 from models.messages import OrderBody, money_text, total_of
 from models.states import OrderStatus
@@ -90,14 +90,9 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         if caller.orders_of not in (None, user_id):
             raise ProblemError(404, "unknown_user", "There is no such customer.")
         async with sessions() as session:
-            # one more than asked for tells whether there is a next page
-            orders = await store.list_orders_of_user(session, user_id, limit + 1, behind)
-        last = orders[limit - 1] if len(orders) > limit else None
-        page = OrderPage(
-            items=[order_view(order) for order in orders[:limit]],
-            next=cursor(last.created_at, last.id) if last else None,
-        )
-        return Response(page.model_dump_json(by_alias=True), media_type="application/json")
+            found = await store.list_orders_of_user(session, user_id, limit + 1, behind)
+        orders, following = cut(found, limit, lambda order: (order.created_at, order.id))
+        return as_json(OrderPage(items=[order_view(order) for order in orders], next=following))
 
     @router.get("/{order_id}", response_model=OrderView, responses=DOCUMENTED | documented(404, 422, 503))
     async def get_order(

@@ -2,16 +2,20 @@
 
 import base64
 import struct
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import Query
 
 from handlers.problems import FieldError, InvalidError
+from saga.rows import Place
 
 BULK_SECONDS = 25.0
 """As long as a request that works on many goes on; what is left over is what `next` is for."""
+
+_T = TypeVar("_T")
 
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
 After = Annotated[
@@ -24,12 +28,24 @@ _LAYOUT = struct.Struct(">q16s")
 """Microseconds since 1970 and the id: 24 bytes, so that base64 needs no padding."""
 
 
+def cut(found: Sequence[_T], limit: int, place_of: Callable[[_T], Place]) -> tuple[Sequence[_T], str | None]:
+    """A page, and the `next` of it; None: it is the last.
+
+    Args:
+        found: what was found, where one more was asked for than there may be on it: that tells whether it is the last.
+        limit: how many there may be.
+        place_of: where each stands in the list.
+    """
+    shown = found[:limit]
+    return shown, cursor(*place_of(shown[-1])) if len(found) > limit else None
+
+
 def cursor(created_at: datetime, id_: UUID) -> str:
     """The place right behind this one."""
     return base64.urlsafe_b64encode(_LAYOUT.pack((created_at - _EPOCH) // _MICROSECOND, id_.bytes)).decode()
 
 
-def place(after: str | None) -> tuple[datetime, UUID] | None:
+def place(after: str | None) -> Place | None:
     """What a cursor stands for.
 
     Raises:

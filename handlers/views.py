@@ -3,7 +3,8 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field, WithJsonSchema
+from fastapi import Response
+from pydantic import BaseModel, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from models.messages import Instant, Item, Money, Wire
@@ -113,6 +114,11 @@ class SagaView(Wire):
     remaining_steps: list[Command] = Field(
         description="The commands that follow the open one if all goes well.", examples=[["ProcessPayment"]]
     )
+
+
+def as_json(view: BaseModel, status: int = 200) -> Response:
+    """The answer that shows this, as it is: FastAPI would validate it once more."""
+    return Response(view.model_dump_json(by_alias=True), status, media_type="application/json")
 
 
 def order_view(order: store.OrderView) -> OrderView:

@@ -11,12 +11,13 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, bindparam, case, func, literal, select, tuple_, update
+from sqlalchemy import Row, Select, bindparam, case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
 from models.tables import DeadLetter, table_of
+from saga.rows import Place, behind
 
 _LETTERS = table_of(DeadLetter)
 
@@ -172,13 +173,11 @@ def _select(names: tuple[str, ...]) -> Select[Any]:
     return select(*(_DERIVED[name] if name in _DERIVED else _LETTERS.c[name] for name in names))
 
 
-async def list_letters(
-    session: AsyncSession, wanted: Filter, limit: int, after: tuple[datetime, UUID] | None
-) -> list[Letter]:
+async def list_letters(session: AsyncSession, wanted: Filter, limit: int, after: Place | None) -> list[Letter]:
     """Letters without headers and long bodies, the newest arrival first, behind the one that `after` names."""
     query = _select(_BRIEF).add_columns(_SHORT_BODY).where(*_conditions(wanted))
     if after:
-        query = query.where(tuple_(_LETTERS.c.last_at, _LETTERS.c.id) < tuple_(literal(after[0]), literal(after[1])))
+        query = query.where(behind(after, _LETTERS.c.last_at, _LETTERS.c.id))
     rows = await session.execute(query.order_by(_LETTERS.c.last_at.desc(), _LETTERS.c.id.desc()).limit(limit))
     return [_letter(row) for row in rows]
 

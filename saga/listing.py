@@ -11,20 +11,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.states import TERMINAL, CurrentStep, OrderStatus, Position, SagaStatus
 from models.tables import Order, OrderSaga, table_of
+from saga.rows import Place, behind
 from saga.store import Stored, find_orders
 
 _ORDERS, _SAGAS = table_of(Order), table_of(OrderSaga)
 _BOTH = _SAGAS.join(_ORDERS, _ORDERS.c.id == _SAGAS.c.order_id)
 
 _UNDONE = frozenset({SagaStatus.FAILED, SagaStatus.COMPENSATED})
-
-Place = tuple[datetime, UUID]
-"""Where in a list: an order's time of birth and its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,11 @@ async def list_sagas(session: AsyncSession, wanted: Filter, limit: int, after: P
     return (await list_sagas_now(session, wanted, limit, after))[0]
 
 
+def place_of(stored: Stored) -> Place:
+    """Where a saga stands in these lists."""
+    return stored.saga.created_at, stored.saga.order_id
+
+
 async def list_sagas_now(
     session: AsyncSession, wanted: Filter, limit: int, after: Place | None = None
 ) -> tuple[list[Stored], datetime | None]:
@@ -81,7 +84,7 @@ def query(wanted: Filter, limit: int, after: Place | None = None) -> Select[tupl
         # now(), not clock_timestamp(): an index can be searched with it
         conditions.append(born <= func.now() - literal(wanted.older_than))
     if after:
-        conditions.append(tuple_(born, order_id) < tuple_(literal(after[0]), literal(after[1])))
+        conditions.append(behind(after, born, order_id))
     return (
         select(_SAGAS.c.order_id, func.now().label("now"))
         .select_from(_BOTH)

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
-    CursorResult,
     Integer,
     Interval,
     Row,
@@ -20,10 +19,8 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    literal,
     or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -33,6 +30,7 @@ from models.messages import money_text
 from models.states import OrderStatus, Position, Timer
 from models.tables import Order, OrderSaga, Outbox, RequestIdentity, Webhook, table_of
 from saga.outbox import Envelope, OrderFacts
+from saga.rows import Place, behind, changed
 from saga.values import Saga
 
 _ORDERS, _SAGAS = table_of(Order), table_of(OrderSaga)
@@ -152,7 +150,7 @@ async def ask_parked_again(session: AsyncSession, within: timedelta) -> int:
     Returns:
         how many there were.
     """
-    return cast("CursorResult[Any]", await session.execute(_ASK_AGAIN, {"within": within})).rowcount
+    return await changed(session, _ASK_AGAIN, {"within": within})
 
 
 _FIND_IDENTITIES = select(_IDENTITIES.c.key, _IDENTITIES.c.order_id).where(_IDENTITIES.c.key == any_(_KEYS))
@@ -374,13 +372,11 @@ async def find_order(session: AsyncSession, order_id: UUID, user_id: UUID | None
     return _order_view(row) if row else None
 
 
-async def list_orders_of_user(
-    session: AsyncSession, user_id: UUID, limit: int, after: tuple[datetime, UUID] | None
-) -> list[OrderView]:
+async def list_orders_of_user(session: AsyncSession, user_id: UUID, limit: int, after: Place | None) -> list[OrderView]:
     """A user's orders, newest first, beginning behind the order that `after` names by its time and id."""
     query = _ORDER_VIEW.where(_ORDERS.c.user_id == user_id)
     if after:
-        query = query.where(tuple_(_ORDERS.c.created_at, _ORDERS.c.id) < tuple_(literal(after[0]), literal(after[1])))
+        query = query.where(behind(after, _ORDERS.c.created_at, _ORDERS.c.id))
     rows = await session.execute(query.order_by(_ORDERS.c.created_at.desc(), _ORDERS.c.id.desc()).limit(limit))
     return [_order_view(row) for row in rows]
 

@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages
 from handlers.finding import SagaQuery
-from handlers.paging import cursor, place
+from handlers.paging import cut, place
 from handlers.problems import InvalidError
 from models.states import CurrentStep, SagaStatus
 from saga.database import Sessions
-from saga.listing import Place, list_sagas_now
+from saga.listing import list_sagas_now, place_of
 from saga.outlook import waiting
+from saga.rows import Place
 from saga.values import Policy
 
 _PER_PAGE = 25
@@ -54,11 +55,9 @@ def saga_list_routes(sessions: Sessions, policy: Policy) -> APIRouter:
         except (ValidationError, InvalidError) as error:
             return page(request, "sagas.html", status=422, wrong=_wrong(error), found=[], **_around(asked))
         async with sessions() as session:
-            # one more than asked for tells whether there is a next page
             found, now = await list_sagas_now(session, wanted.filter(), wanted.limit + 1, behind)
-        last = found[wanted.limit - 1].saga if len(found) > wanted.limit else None
-        following = cursor(last.created_at, last.order_id) if last else None
-        rows = [(stored, waiting(stored.saga, policy)) for stored in found[: wanted.limit]]
+        sagas, following = cut(found, wanted.limit, place_of)
+        rows = [(stored, waiting(stored.saga, policy)) for stored in sagas]
         return page(request, "sagas.html", wrong={}, found=rows, now=now, **_around(asked, following))
 
     return router

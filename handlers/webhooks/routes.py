@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from handlers.problems import Problem, documented
 from handlers.strict_body import StrictRoute
+from handlers.views import as_json
 from handlers.webhooks.asking import Asks
 from handlers.webhooks.bodies import DeliveryQuery, EndpointQuery, FailedSince, StatusWish, Subscription
 from handlers.webhooks.views import (
@@ -47,18 +48,18 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
     async def list_webhooks(wanted: Annotated[EndpointQuery, Query()], by: Asks) -> Response:
         """Your endpoints, newest first; an operator's are everybody's."""
         found, following = await webhooks.listed(wanted, by)
-        return _json(EndpointPage(items=[endpoint_view(*one) for one in found], next=following))
+        return as_json(EndpointPage(items=[endpoint_view(*one) for one in found], next=following))
 
     @router.get("/{webhook_id}", response_model=EndpointView, responses=documented(404, 422, 503))
     async def get_webhook(webhook_id: UUID, by: Asks) -> Response:
         """An endpoint, and how it takes what it is sent."""
-        return _json(endpoint_view(*await webhooks.find(webhook_id, by)))
+        return as_json(endpoint_view(*await webhooks.find(webhook_id, by)))
 
     @router.patch("/{webhook_id}", response_model=EndpointView, responses=documented(404, *_BODY))
     async def switch_webhook(webhook_id: UUID, body: StatusWish, by: Asks) -> Response:
         """Enable or disable an endpoint. What waits for one that is disabled fails, and can be delivered again."""
         await webhooks.switch(webhook_id, body.status, by)
-        return _json(endpoint_view(*await webhooks.find(webhook_id, by)))
+        return as_json(endpoint_view(*await webhooks.find(webhook_id, by)))
 
     @router.delete("/{webhook_id}", status_code=204, responses=documented(404, 422, 503))
     async def delete_webhook(webhook_id: UUID, by: Asks) -> None:
@@ -78,7 +79,7 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
     )
     async def ping(webhook_id: UUID, by: Asks) -> Response:
         """Have a test sent, of the type `webhook.ping`: tried once, and its failing changes nothing."""
-        return _json(delivery_detail(await webhooks.ping(webhook_id, by)), 202)
+        return as_json(delivery_detail(await webhooks.ping(webhook_id, by)), 202)
 
     router.include_router(_delivery_routes(webhooks))
     return router
@@ -91,7 +92,7 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
     async def list_deliveries(webhook_id: UUID, wanted: Annotated[DeliveryQuery, Query()], by: Asks) -> Response:
         """An endpoint's deliveries, newest first."""
         found, following = await webhooks.log(webhook_id, wanted, by)
-        return _json(DeliveryPage(items=[delivery_view(one) for one in found], next=following))
+        return as_json(DeliveryPage(items=[delivery_view(one) for one in found], next=following))
 
     @router.get(
         "/{webhook_id}/deliveries/{delivery_id}",
@@ -100,7 +101,7 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
     )
     async def get_delivery(webhook_id: UUID, delivery_id: UUID, by: Asks) -> Response:
         """A delivery with its attempts."""
-        return _json(delivery_detail(await webhooks.delivery(webhook_id, delivery_id, by)))
+        return as_json(delivery_detail(await webhooks.delivery(webhook_id, delivery_id, by)))
 
     @router.post(
         "/{webhook_id}/deliveries/{delivery_id}/redeliver",
@@ -110,7 +111,7 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
     )
     async def redeliver(webhook_id: UUID, delivery_id: UUID, by: Asks) -> Response:
         """Deliver it again, whatever became of it, with the same `webhook-id`."""
-        return _json(delivery_view(await webhooks.redeliver(webhook_id, delivery_id, by)), 202)
+        return as_json(delivery_view(await webhooks.redeliver(webhook_id, delivery_id, by)), 202)
 
     @router.post(
         "/{webhook_id}/redeliver",
@@ -120,17 +121,13 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
     )
     async def redeliver_failed(webhook_id: UUID, body: FailedSince, by: Asks) -> Response:
         """Deliver again all that was written since then, and has failed."""
-        return _json(Count(count=await webhooks.redeliver_failed(webhook_id, body.since, by)), 202)
+        return as_json(Count(count=await webhooks.redeliver_failed(webhook_id, body.since, by)), 202)
 
     return router
 
 
-def _json(view: BaseModel, status: int = 200) -> Response:
-    return Response(view.model_dump_json(by_alias=True), status, media_type="application/json")
-
-
 def _once(view: BaseModel, status: int, headers: dict[str, str] | None = None) -> Response:
     """What nobody may keep on the way."""
-    response = _json(view, status)
+    response = as_json(view, status)
     response.headers.update({"Cache-Control": "no-store", **(headers or {})})
     return response

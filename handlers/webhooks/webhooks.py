@@ -1,16 +1,17 @@
 """What people do about webhooks, whichever door they come through: subscribe, look, switch, have things sent again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from handlers.paging import cursor, place
+from handlers.paging import cut, place
 from handlers.problems import FieldError, InvalidError, ProblemError
 from handlers.webhooks.asking import Asking
 from handlers.webhooks.bodies import DeliveryQuery, EndpointQuery, Subscription
 from models.states import WebhookStatus
 from saga.database import Sessions
 from saga.errors import WebhookDisabledError
+from saga.rows import Place
 from saga.webhooks import deliveries, endpoints
 from saga.webhooks.addresses import AddressRefusedError
 from saga.webhooks.deliveries import Delivery
@@ -60,11 +61,9 @@ class Webhooks:
     async def listed(self, wanted: EndpointQuery, by: Asking) -> tuple[list[tuple[Endpoint, Health]], str | None]:
         """Endpoints with their health, newest first, and where the next page begins."""
         async with self._statements() as session:
-            # one more than asked for tells whether there is a next page
             found = await endpoints.list_endpoints(session, by.sees, wanted.limit + 1, place(wanted.after))
-            shown = found[: wanted.limit]
+            shown, following = cut(found, wanted.limit, _place_of)
             health = await endpoints.health_of(session, shown)
-        following = cursor(shown[-1].created_at, shown[-1].id) if len(found) > wanted.limit else None
         return [(endpoint, health[endpoint.id]) for endpoint in shown], following
 
     async def find(self, id_: UUID, by: Asking) -> tuple[Endpoint, Health]:
@@ -75,7 +74,7 @@ class Webhooks:
 
     async def switch(self, id_: UUID, status: WebhookStatus, by: Asking) -> None:
         """Send it things, or nothing any more. Twice is once."""
-        async with self._statements() as session, session.begin():
+        async with self._statements() as session:
             if status is WebhookStatus.ENABLED:
                 await endpoints.enable(session, id_, by.sees)
             else:
@@ -83,12 +82,12 @@ class Webhooks:
 
     async def delete(self, id_: UUID, by: Asking) -> None:
         """Take it away for good."""
-        async with self._statements() as session, session.begin():
+        async with self._statements() as session:
             await endpoints.delete(session, id_, by.sees)
 
     async def rotate_secret(self, id_: UUID, by: Asking) -> str:
         """Its new secret, which nothing tells again; the one before signs too for a while."""
-        async with self._statements() as session, session.begin():
+        async with self._statements() as session:
             return await endpoints.rotate_secret(session, id_, by.sees)
 
     async def ping(self, id_: UUID, by: Asking) -> Delivery:
@@ -97,19 +96,18 @@ class Webhooks:
         Raises:
             WebhookDisabledError: it is disabled.
         """
-        async with self._statements() as session, session.begin():
+        async with self._statements() as session:
             written = await endpoints.ping(session, id_, by.sees)
         self._announced()
         return written
 
-    async def log(self, id_: UUID, wanted: DeliveryQuery, by: Asking) -> tuple[list[Delivery], str | None]:
+    async def log(self, id_: UUID, wanted: DeliveryQuery, by: Asking) -> tuple[Sequence[Delivery], str | None]:
         """An endpoint's deliveries, newest first, and where the next page begins."""
         async with self._statements() as session:
             await endpoints.find_endpoint(session, id_, by.sees)
             behind = place(wanted.after)
             found = await deliveries.list_deliveries(session, id_, wanted.limit + 1, behind, wanted.status)
-        last = found[wanted.limit - 1] if len(found) > wanted.limit else None
-        return found[: wanted.limit], cursor(last.created_at, last.id) if last else None
+        return cut(found, wanted.limit, _place_of)
 
     async def delivery(self, id_: UUID, delivery_id: UUID, by: Asking) -> Delivery:
         """One delivery with all that it has."""
@@ -123,7 +121,7 @@ class Webhooks:
         Raises:
             WebhookDisabledError: the endpoint is disabled.
         """
-        async with self._statements() as session, session.begin():
+        async with self._statements() as session:
             await endpoints.find_endpoint(session, id_, by.sees)
             again = await deliveries.redeliver(session, id_, delivery_id)
         self._announced()
@@ -135,7 +133,7 @@ class Webhooks:
         Raises:
             WebhookDisabledError: the endpoint is disabled.
         """
-        async with self._statements() as session, session.begin():
+        async with self._statements() as session:
             endpoint = await endpoints.find_endpoint(session, id_, by.sees)
             if endpoint.status != WebhookStatus.ENABLED:
                 raise WebhookDisabledError(id_)
@@ -143,6 +141,10 @@ class Webhooks:
         if count:
             self._announced()
         return count
+
+
+def _place_of(one: Endpoint | Delivery) -> Place:
+    return one.created_at, one.id
 
 
 def _whose(wanted: Subscription, by: Asking) -> UUID | None:

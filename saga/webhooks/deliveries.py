@@ -5,12 +5,11 @@ Whoever names an endpoint has found it before (`saga.webhooks.endpoints`), and s
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    CursorResult,
     DateTime,
     Double,
     Row,
@@ -18,10 +17,8 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    literal,
     null,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.states import DeliveryStatus, WebhookStatus, WebhookType
 from models.tables import Webhook, WebhookDelivery, table_of
 from saga.errors import UnknownDeliveryError, WebhookDisabledError
+from saga.rows import Place, behind, changed
 from saga.webhooks.disabling import PIECE
 
 _WEBHOOKS, _DELIVERIES = table_of(Webhook), table_of(WebhookDelivery)
@@ -76,7 +74,7 @@ async def list_deliveries(
     session: AsyncSession,
     webhook_id: UUID,
     limit: int,
-    after: tuple[datetime, UUID] | None = None,
+    after: Place | None = None,
     status: DeliveryStatus | None = None,
 ) -> list[Delivery]:
     """An endpoint's deliveries, newest first, behind the one that `after` names."""
@@ -85,8 +83,7 @@ async def list_deliveries(
         # written out: partial indexes are found by it
         query = query.where(_DELIVERIES.c.status == status.value)
     if after:
-        born = tuple_(_DELIVERIES.c.created_at, _DELIVERIES.c.id)
-        query = query.where(born < tuple_(literal(after[0]), literal(after[1])))
+        query = query.where(behind(after, _DELIVERIES.c.created_at, _DELIVERIES.c.id))
     newest = query.order_by(_DELIVERIES.c.created_at.desc(), _DELIVERIES.c.id.desc()).limit(limit)
     return [_delivery(row) for row in await session.execute(newest)]
 
@@ -132,10 +129,10 @@ async def redeliver(session: AsyncSession, webhook_id: UUID, delivery_id: UUID) 
         UnknownDeliveryError: the endpoint has none of that id.
         WebhookDisabledError: the endpoint is disabled.
     """
-    done = await session.execute(_REDELIVER, {"delivery_id": delivery_id, "of": webhook_id})
+    found = await changed(session, _REDELIVER, {"delivery_id": delivery_id, "of": webhook_id})
     await end_rest(session, webhook_id)
     delivery = await find_delivery(session, webhook_id, delivery_id)
-    if not cast("CursorResult[Any]", done).rowcount:
+    if not found:
         raise WebhookDisabledError(webhook_id)
     return delivery
 
@@ -164,8 +161,7 @@ async def redeliver_failed(session: AsyncSession, webhook_id: UUID, since: datet
     """
     count = 0
     while True:
-        done = await session.execute(_REDELIVER_FAILED, {"of": webhook_id, "since": since})
-        found = cast("CursorResult[Any]", done).rowcount
+        found = await changed(session, _REDELIVER_FAILED, {"of": webhook_id, "since": since})
         count += found
         if found < PIECE:
             await end_rest(session, webhook_id)

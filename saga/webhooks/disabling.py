@@ -4,14 +4,14 @@ What waits fails at once and visibly, so that it can be delivered again once the
 it goes in pieces, the rest by and by (`saga.webhooks.housekeeping`).
 """
 
-from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Uuid, bindparam, func, null, or_, select, update
+from sqlalchemy import Uuid, bindparam, func, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.states import DeliveryStatus, WebhookStatus
 from models.tables import Webhook, WebhookDelivery, table_of
+from saga.rows import changed
 
 DISABLED = "the endpoint was disabled"
 """Why a delivery failed without an attempt."""
@@ -54,8 +54,7 @@ async def disable(session: AsyncSession, webhook_id: UUID, why: str) -> bool:
     Returns:
         whether it was enabled before.
     """
-    done = await session.execute(_DISABLE, {"webhook_id": webhook_id, "why": why})
-    if not cast("CursorResult[Any]", done).rowcount:
+    if not await changed(session, _DISABLE, {"webhook_id": webhook_id, "why": why}):
         return False
     await session.execute(_FAIL_OF_ONE, {"of": webhook_id})
     return True
@@ -73,4 +72,4 @@ _FAIL_OF_ALL = update(_DELIVERIES).where(_DELIVERIES.c.id.in_(_OF_ALL.scalar_sub
 
 async def fail_waiting(session: AsyncSession) -> int:
     """Fail a piece of what waits for endpoints that are disabled; returns how many there were."""
-    return cast("CursorResult[Any]", await session.execute(_FAIL_OF_ALL)).rowcount
+    return await changed(session, _FAIL_OF_ALL)

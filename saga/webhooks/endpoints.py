@@ -8,21 +8,18 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
     ColumnElement,
-    CursorResult,
     Row,
     Uuid,
     bindparam,
     column,
     func,
-    literal,
     null,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -32,6 +29,7 @@ from models.states import DeliveryStatus, WebhookStatus, WebhookType
 from models.tables import Webhook, WebhookDelivery, table_of
 from models.webhooks import PingNews
 from saga.errors import UnknownWebhookError, WebhookDisabledError
+from saga.rows import Place, behind, changed
 from saga.webhooks import disabling
 from saga.webhooks.deliveries import Delivery, end_rest, find_delivery
 from saga.webhooks.notices import body
@@ -126,13 +124,12 @@ async def count_endpoints(session: AsyncSession, owner: str) -> int:
 
 
 async def list_endpoints(
-    session: AsyncSession, owner: str | None, limit: int, after: tuple[datetime, UUID] | None = None
+    session: AsyncSession, owner: str | None, limit: int, after: Place | None = None
 ) -> list[Endpoint]:
     """Somebody's endpoints, or everybody's, newest first, behind the one that `after` names."""
     query = select(*_FIELDS).where(*_alive(owner))
     if after:
-        born = tuple_(_WEBHOOKS.c.created_at, _WEBHOOKS.c.id)
-        query = query.where(born < tuple_(literal(after[0]), literal(after[1])))
+        query = query.where(behind(after, _WEBHOOKS.c.created_at, _WEBHOOKS.c.id))
     rows = await session.execute(query.order_by(_WEBHOOKS.c.created_at.desc(), _WEBHOOKS.c.id.desc()).limit(limit))
     return [_endpoint(row) for row in rows]
 
@@ -224,7 +221,7 @@ async def rotate_secret(session: AsyncSession, webhook_id: UUID, owner: str | No
         previous_secret_until=func.clock_timestamp() + BOTH_VALID_FOR,
         secret=secret,
     )
-    if not cast("CursorResult[Any]", await session.execute(rotated)).rowcount:
+    if not await changed(session, rotated):
         raise UnknownWebhookError(webhook_id)
     return secret
 
@@ -239,7 +236,7 @@ async def delete(session: AsyncSession, webhook_id: UUID, owner: str | None = No
     gone = query.values(
         deleted_at=func.clock_timestamp(), secret="", previous_secret=null(), previous_secret_until=null()
     )
-    if not cast("CursorResult[Any]", await session.execute(gone)).rowcount:
+    if not await changed(session, gone):
         raise UnknownWebhookError(webhook_id)
 
 

@@ -6,14 +6,14 @@ Any worker does it, in pieces, passing over what another one has in hand.
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, cast
 
-from sqlalchemy import CursorResult, Interval, bindparam, text
+from sqlalchemy import Interval, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saga.database import Sessions
 from saga.errors import classify
 from saga.logs import get_logger
+from saga.rows import changed
 from saga.webhooks.disabling import PIECE, fail_waiting
 
 log = get_logger(__name__)
@@ -83,10 +83,8 @@ class Housekeeping:
 
 
 async def _forget_those_of_the_deleted(session: AsyncSession) -> int:
-    done = await session.execute(_OF_DELETED, {"piece": PIECE})
-    return cast("CursorResult[Any]", done).rowcount
+    return await changed(session, _OF_DELETED, {"piece": PIECE})
 
 
 async def _forget_the_old(session: AsyncSession) -> int:
-    done = await session.execute(_OLD, {"kept": KEPT_FOR, "piece": PIECE})
-    return cast("CursorResult[Any]", done).rowcount
+    return await changed(session, _OLD, {"kept": KEPT_FOR, "piece": PIECE})

@@ -7,11 +7,10 @@ changes an endpoint: endpoints are read, never locked.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    CursorResult,
     LargeBinary,
     Text,
     Uuid,
@@ -35,6 +34,7 @@ from models.webhooks import OrderNews, WebhookMessage
 from saga.errors import classify
 from saga.logs import get_logger
 from saga.outbox import OrderFacts
+from saga.rows import changed
 from saga.values import Saga, message_id
 from saga.webhooks.disabling import DISABLED
 
@@ -156,7 +156,7 @@ async def write(session: AsyncSession, notices: Sequence[Notice]) -> int:
     values = {name: [getattr(one, name) for one in notices] for name in _COLUMNS}
     try:
         async with session.begin_nested():
-            return cast("CursorResult[Any]", await session.execute(_WRITE, values)).rowcount
+            return await changed(session, _WRITE, values)
     except Exception as error:
         if classify(error).transient:
             raise

@@ -34,7 +34,7 @@ from handlers.webhooks.webhooks import Webhooks
 from saga import store
 from saga.bus import Bus
 from saga.cells import Signal
-from saga.database import Sessions, connect, sessions
+from saga.database import Sessions, connect, sessions, statements
 from saga.engine import Engine
 from saga.exposition import Exposition
 from saga.values import Decision, Event, Policy, when_due
@@ -170,7 +170,7 @@ async def serving(
     letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy)
     sender = Sender(allowances("127.0.0.1:9"), resolve=resolve, trust=NOBODY_TRUSTED)
     announced = asyncio.Event()
-    webhooks = Webhooks(pool, pool, sender, announced.set)
+    webhooks = Webhooks(pool, statements(pool.kw["bind"]), sender, announced.set)
     more = [
         webhook_routes(webhooks),
         operating_routes(engine, pool, policy),
