@@ -28,10 +28,12 @@ class Login:
 
 
 _EXPIRED = delete(_SESSIONS).where(_SESSIONS.c.expires_at <= func.clock_timestamp())
+# one reading of the clock for both
+_NOW = func.statement_timestamp()
 _KEEP = insert(_SESSIONS).values(
-    created_at=func.clock_timestamp(),
+    created_at=_NOW,
     expires_at=func.least(
-        func.clock_timestamp() + bindparam("most", type_=Interval()),
+        _NOW + bindparam("most", type_=Interval()),
         bindparam("until", type_=DateTime(timezone=True)),
     ),
 )
