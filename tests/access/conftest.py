@@ -16,7 +16,7 @@ from handlers.access.keys import Key, make_key, parse_keys
 from handlers.access.limits import Limits
 from handlers.access.signing import OneKey, key_of_pem
 from handlers.access.tokens import Tokens
-from saga.database import connect, sessions
+from saga.database import connect, sessions, statements
 from saga.engine import Engine
 from saga.values import Policy
 from tests.access.issuer import AUDIENCE, ISSUER, RSA, pem, token
@@ -80,17 +80,12 @@ async def asking(
     engine = Engine(sessions(database), policy, lambda _: None)
     task = asyncio.create_task(engine.run())
     tokens = tokens or Tokens(ISSUER, AUDIENCE, OneKey(key_of_pem(pem(RSA))))
-    access = Access(sessions_of(database), keys, tokens)
+    access = Access(statements(database), keys, tokens)
     async with serving(engine, sessions(database), policy, access=access, limits=limits) as service:
         yield service
     task.cancel()
     await asyncio.wait([task])
     await database.dispose()
-
-
-def sessions_of(database: Any) -> Any:
-    """Sessions as the application gives them to what keeps logins."""
-    return sessions(database.execution_options(isolation_level="AUTOCOMMIT"))
 
 
 @dataclass(frozen=True)

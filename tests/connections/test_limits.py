@@ -35,6 +35,7 @@ async def here(value: object) -> object:
 
 def application() -> FastAPI:
     app = FastAPI()
+    app.state.busy = 0
     answer_problems(app)
     app.router.route_class = StrictRoute
 
@@ -49,6 +50,7 @@ def application() -> FastAPI:
     @app.post("/slow")
     async def slow(request: Request) -> Response:
         """Reads only after a while."""
+        app.state.busy += 1
         await asyncio.sleep(1)
         return PlainTextResponse(f"{sum([len(piece) async for piece in request.stream()])}")
 
@@ -227,11 +229,11 @@ async def test_where_there_are_too_many_who_says_nothing_makes_room(port: int) -
             await other.__aexit__(None, None, None)
 
 
-async def test_where_all_are_busy_who_comes_is_told_to_come_again(port: int) -> None:
+async def test_where_all_are_busy_who_comes_is_told_to_come_again(server: uvicorn.Server, port: int) -> None:
     busy = [connected(port) for _ in range(MOST)]
     for one in busy:
         await (await one.__aenter__()).say(b"POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
-    await asyncio.sleep(0.1)
+    await until(lambda: here(server.config.app.state.busy == MOST))  # type: ignore[union-attr]  # ours
     async with connected(port) as client:
         status, headers, _ = await client.answer()
         assert (status, headers["retry-after"]) == (503, "2")

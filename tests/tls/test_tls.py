@@ -15,9 +15,9 @@ from local.programs import find_programs
 from local.rabbitmq import PrivateRabbitMQ
 from saga.database import connect, schema_is_current
 from settings import Settings
+from tests.certificates import DAY, Authority
 from tests.databases import Databases
 from tests.system.conftest import System, failed_start, order_body
-from tests.tls.certificates import Authority
 from tests.tls.terminator import encrypted
 
 HOST = "localhost"
@@ -59,7 +59,7 @@ class Secured:
 
 @pytest.fixture(scope="module")
 def secured(databases: Databases, template: str, postgres: PrivatePostgres, authority: Authority) -> Iterator[Secured]:
-    with databases.lent(template) as url, encrypted(authority.server(HOST), postgres.port) as port:
+    with databases.lent(template) as url, encrypted(authority.signed(HOST), postgres.port) as port:
         yield Secured(url, port)
 
 
@@ -69,7 +69,7 @@ def amqps(folder: Path, authority: Authority) -> Iterator[URL]:
     programs = None if "RABBITMQ_URL" in os.environ else find_programs(print)
     if programs is None:
         pytest.skip("RabbitMQ is not ours to configure")
-    port, (file, key) = free_port(), authority.server(HOST)
+    port, (file, key) = free_port(), authority.signed(HOST)
     more = [
         f"listeners.ssl.default = {LOOPBACK}:{port}",
         f"ssl_options.cacertfile = {authority.file}",
@@ -128,7 +128,7 @@ def test_postgresql_of_another_host_is_refused(tmp_path: Path, secured: Secured,
 def test_postgresql_with_an_expired_certificate_is_refused(
     tmp_path: Path, postgres: PrivatePostgres, authority: Authority, mode: str
 ) -> None:
-    with encrypted(authority.server(HOST, expired=True), postgres.port) as port:
+    with encrypted(authority.signed(HOST, ends=-DAY), postgres.port) as port:
         address = Secured(postgres.url("postgres"), port).over_tls(mode, authority)
         [line] = refusal(tmp_path, {"DATABASE_URL": address, "RABBITMQ_URL": NOBODY})
     assert f"DATABASE_URL: PostgreSQL's certificate is refused: {EXPIRED}" in line
@@ -152,7 +152,7 @@ def test_rabbitmq_of_another_host_is_refused(tmp_path: Path, amqps: URL, authori
 
 
 def test_rabbitmq_with_an_expired_certificate_is_refused(tmp_path: Path, authority: Authority) -> None:
-    with encrypted(authority.server(HOST, expired=True), 9, asked_first=False) as port:
+    with encrypted(authority.signed(HOST, ends=-DAY), 9, asked_first=False) as port:
         address = f"amqps://guest:guest@{HOST}:{port}/?cafile={authority.file}"
         [line] = refusal(tmp_path, {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": address})
     assert f"RABBITMQ_URL: RabbitMQ's certificate is refused: {EXPIRED}" in line

@@ -20,9 +20,9 @@ from saga.webhooks.answers import LONGEST_WAIT, Answer, excerpt, retry_after
 from saga.webhooks.connecting import MOST_READ
 from saga.webhooks.resolving import Resolver
 from saga.webhooks.sender import IDLE_CONNECTIONS, Sender
+from tests.certificates import DAY, Authority
 from tests.service import PROJECT
 from tests.waiting import until
-from tests.webhooks.certificates import DAY, Authority
 from tests.webhooks.receiving import (
     DEAD,
     PUBLIC,
