@@ -117,12 +117,12 @@ async def _begun(here: Place) -> bool:
 
 
 async def bus_hangs_up(here: Place, start: Start) -> list[str]:
-    """Whoever connects to the broker is hung up on as soon as they are greeted, for a while."""
+    """Whoever connects to the broker is hung up on as they are greeted, for a while."""
     await start()
     await here.clients.over_http(one())
     await here.quiet(PATIENCE)
-    # the greeting is over, and the first channel is being opened: there the client library cancels who waits
-    here.bus_proxy.hang_up(after=3)
+    # the greeting is over, and the end is there before the first channel is: the client library has no words for that
+    here.bus_proxy.hang_up(at=3)
     before = here.bus_proxy.attempts
     await here.clients.over_http(one())
 

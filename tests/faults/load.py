@@ -18,6 +18,8 @@ from tests.faults.place import Place
 
 _LOOK_EVERY = 0.25
 _ANSWER_SECONDS = 3.0
+_AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What is said of a database that was killed in the middle of a sentence."""
 _ENDED = "SELECT order_id FROM order_sagas WHERE order_id = ANY($1) AND completed_at IS NOT NULL"
 
 
@@ -60,15 +62,14 @@ class Load:
 
     async def run(self) -> None:
         """Order, until closed."""
-        looking = asyncio.create_task(self._look())
-        try:
+        # whoever waits for an end must not wait for ever where nobody looks any more
+        async with asyncio.TaskGroup() as all_of_it:
+            looking = all_of_it.create_task(self._look())
             async with asyncio.TaskGroup() as clients:
                 for number in range(self._concurrent):
                     clients.create_task(self._go_on_ordering(over_http=number % 2 == 0))
             self.done.set()
-        finally:
             looking.cancel()
-            await asyncio.wait([looking])
 
     async def _go_on_ordering(self, *, over_http: bool) -> None:
         while self._open:
@@ -88,12 +89,12 @@ class Load:
                 connection = await asyncpg.connect(
                     self._place.dsn.replace("+asyncpg", ""), timeout=_ANSWER_SECONDS, command_timeout=_ANSWER_SECONDS
                 )
-            except (OSError, TimeoutError, asyncpg.PostgresError):
+            except _AWAY:
                 await asyncio.sleep(_LOOK_EVERY)
                 continue
             try:
                 await self._look_with(connection)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except _AWAY:
                 connection.terminate()
 
     async def _look_with(self, connection: asyncpg.Connection) -> None:

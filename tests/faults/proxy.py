@@ -1,6 +1,7 @@
 """A TCP proxy that cuts, stalls and refuses: the network between the service and its servers, as a fault has it."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -80,9 +81,9 @@ class Proxy:
         self._dropping = True
         self.cut()
 
-    def hang_up(self, after: int) -> None:
-        """Be a server that ends each conversation after so many answers; what is open is cut. Until `listen`."""
-        self._curt = after
+    def hang_up(self, at: int) -> None:
+        """Be a server that hangs up in the very packet of answer number `at`; what is open is cut. Until `listen`."""
+        self._curt = at
         self.cut()
 
     def cut(self) -> None:
@@ -163,11 +164,14 @@ class Proxy:
                 self.unheard += 1
                 link.cut()
                 return
-            link.near.write(chunk)
-            await link.near.drain()
             link.answers += 1
             if link.answers == self._curt:
+                # the kernel holds the last words back until the end follows
+                link.near.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+                link.near.write(chunk)
                 break
+            link.near.write(chunk)
+            await link.near.drain()
         if not link.mute:
             link.near.write_eof()
 
