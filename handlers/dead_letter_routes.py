@@ -1,6 +1,6 @@
 """The dead letters' part of the HTTP API, for operators: look at them, publish them again, give them up."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
@@ -17,16 +17,13 @@ from handlers.dead_letter_views import (
 from handlers.finding_letters import NO_CONTROL, BulkRedrive, LetterQuery, NoQuery
 from handlers.letters import Letters
 from handlers.operators import Actor
-from handlers.problems import Problem, documented
+from handlers.problems import documented
 from handlers.strict_body import StrictRoute
 from handlers.views import as_json
 
 Why = Annotated[
     str, Query(alias="reason", min_length=1, max_length=1_000, pattern=NO_CONTROL, description="Why it is given up.")
 ]
-_CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: {"model": Problem, "description": "Not as it stands; `detail` says why."}
-}
 
 
 def dead_letter_routes(letters: Letters) -> APIRouter:
@@ -53,12 +50,12 @@ def dead_letter_routes(letters: Letters) -> APIRouter:
         """
         return as_json(await letters.redrive_many(body, by))
 
-    @router.post("/{id}/redrive", response_model=RedriveView, responses=_CONFLICT | documented(404, 422, 503))
+    @router.post("/{id}/redrive", response_model=RedriveView, responses=documented(404, 409, 422, 503))
     async def redrive_one(id: UUID, by: Actor) -> Response:  # noqa: A002 - its name in the path
         """Publish a letter again unchanged. One that was redriven and has not come back stays as it is."""
         return as_json(redrive_view(await letters.redrive(id, by)))
 
-    @router.delete("/{id}", response_model=DeadLetterDetail, responses=_CONFLICT | documented(404, 422, 503))
+    @router.delete("/{id}", response_model=DeadLetterDetail, responses=documented(404, 409, 422, 503))
     async def discard_dead_letter(id: UUID, reason: Why, by: Actor) -> Response:  # noqa: A002 - its name in the path
         """Give a letter up, with a reason. It is kept; should it arrive again, it is open again."""
         return as_json(letter_detail(*await letters.discard(id, by, reason)))

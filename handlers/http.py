@@ -14,9 +14,10 @@ from handlers.access.guard import guard
 from handlers.access.limits import Limits
 from handlers.contracts import contract_routes
 from handlers.dashboard.login import login_routes, refusing_pages
+from handlers.joining import join
 from handlers.ordering import order_routes
 from handlers.origins import Requests
-from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer_problems, as_problem_json, documented
+from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer_problems, documented, with_problems
 from handlers.watching import Watch
 from saga.database import Sessions
 from saga.engine import Engine
@@ -76,14 +77,10 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     )
     answer_problems(app)
     app.add_middleware(Requests)
-    app.include_router(order_routes(engine, sessions, policy, watch, limits))
-    for router in more:
-        app.include_router(router)
-    app.include_router(_health_routes(unready, metrics))
-    app.include_router(contract_routes(asyncapi))
-    app.include_router(login_routes(access))
+    join(app.router, order_routes(engine, sessions, policy, watch, limits), *more)
+    join(app.router, _health_routes(unready, metrics), contract_routes(asyncapi), login_routes(access))
     write_openapi = app.openapi
-    app.openapi = lambda: with_access(as_problem_json(write_openapi()))  # type: ignore[method-assign]
+    app.openapi = lambda: with_access(with_problems(write_openapi()))  # type: ignore[method-assign]
     guard(app, access, limits, refusing_pages(access))
     return app
 

@@ -16,9 +16,10 @@ from handlers.actions import Actions, Truth
 from handlers.asking_again import BulkAnswer, ask_all_again
 from handlers.conditional import Shown, respond
 from handlers.finding import BulkRetry, Reason, SagaPage, SagaQuery
+from handlers.joining import join
 from handlers.operators import Actor
 from handlers.paging import cut, place
-from handlers.problems import Problem, documented
+from handlers.problems import documented
 from handlers.strict_body import StrictRoute
 from handlers.views import SagaView, as_json, saga_view
 from models.messages import Incoming
@@ -30,13 +31,10 @@ from saga.store import Stored
 from saga.values import Policy
 
 _SAYS_WHY = "Shown in the saga's history."
-_REFUSED: dict[int | str, dict[str, Any]] = {
-    409: {"model": Problem, "description": "The saga has no such move where it stands; `detail` says why."}
-}
 _BODY = (400, 413, 415, 422, 503)
 _ACTION: dict[str, Any] = {
     "response_model": SagaView,
-    "responses": _REFUSED | documented(404, *_BODY),
+    "responses": documented(404, 409, *_BODY),
 }
 
 
@@ -80,7 +78,7 @@ class _OptionalBody(StrictRoute):
 def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIRouter:
     """The routes under `/api/sagas`, and the client's cancel."""
     router = APIRouter(prefix="/api", tags=["operators"], route_class=StrictRoute)
-    brief = APIRouter(route_class=_OptionalBody)
+    brief = APIRouter(prefix="/api", tags=["operators"], route_class=_OptionalBody)
     actions = Actions(engine, sessions)
 
     @brief.post(
@@ -88,7 +86,7 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         status_code=202,
         tags=["orders"],
         response_model=SagaView,
-        responses=_REFUSED | documented(404, *_BODY),
+        responses=documented(404, 409, *_BODY),
     )
     async def cancel_order(caller: AnyCaller, order_id: UUID, body: Wish | None = None) -> Response:
         """Give an order up, as long as its payment was not asked for. Twice is once; the saga tells how it goes on."""
@@ -135,7 +133,7 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         """Give the order up and undo what was, or may have been, done for it."""
         return _shown(await actions.compensate(order_id, actor, body.reason), policy)
 
-    router.include_router(brief)
+    join(router, brief)
     return router
 
 

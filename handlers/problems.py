@@ -25,6 +25,8 @@ from saga.logs import get_logger
 log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+"""How an OpenAPI document says that an answer is a problem."""
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 RETRY_AFTER_SECONDS = 2
 """What a client is asked to wait while the database is away."""
@@ -178,16 +180,17 @@ def answer_problems(app: FastAPI) -> None:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """How an operation says in `/openapi.json` which problems it answers with."""
-    return {status: {"model": Problem, "description": _DESCRIPTIONS[status]} for status in statuses}
+    return {status: {"description": _DESCRIPTIONS[status], "content": CONTENT} for status in statuses}
 
 
-def as_problem_json(document: dict[str, Any]) -> dict[str, Any]:
-    """Give the problems of an OpenAPI document their media type: FastAPI knows one media type per operation only."""
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            for status, response in operation["responses"].items():
-                if int(status) >= HTTPStatus.BAD_REQUEST and "application/json" in response.get("content", {}):
-                    response["content"] = {MEDIA_TYPE: response["content"].pop("application/json")}
+def with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    """Write into an OpenAPI document what a problem is.
+
+    FastAPI would do so by itself for a `model` of each answer, and for each make a validator that validates nothing.
+    """
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    parts = schema.pop("$defs")
+    document.setdefault("components", {}).setdefault("schemas", {}).update(parts, Problem=schema)
     return document
 
 
@@ -203,6 +206,7 @@ _PLAIN = {404: "There is nothing at this path.", 405: "This path does not know t
 _DESCRIPTIONS = {
     400: "The body cannot be read: not UTF-8, not JSON, a repeated key, NaN.",
     404: "There is no such thing.",
+    409: "Not as it stands; `detail` says why.",
     413: "The body is over 1 MiB.",
     415: "The body must be `application/json`.",
     422: "The request is not what this contract asks for; `errors` names each field.",

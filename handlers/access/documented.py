@@ -4,7 +4,7 @@ from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 from handlers.access.rules import RULES, operation
-from handlers.problems import MEDIA_TYPE
+from handlers.problems import CONTENT
 
 _SCHEMES = {
     "key": {
@@ -21,7 +21,6 @@ _SCHEMES = {
     },
 }
 _METHODS = {method.lower() for method in HTTPMethod}
-_PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
 _CHALLENGE = {"WWW-Authenticate": {"description": "`Bearer`, and what is wrong.", "schema": {"type": "string"}}}
 _AGAIN = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 _REFUSALS = {
@@ -45,6 +44,6 @@ def with_access(document: dict[str, Any]) -> dict[str, Any]:
             described["security"] = [{scheme: [str(rule.scope)]} for scheme in _SCHEMES]
             for status, (words, headers) in _REFUSALS.items():
                 described["responses"].setdefault(
-                    str(status.value), {"description": words, "headers": headers, "content": {MEDIA_TYPE: _PROBLEM}}
+                    str(status.value), {"description": words, "headers": headers, "content": CONTENT}
                 )
     return document

@@ -14,6 +14,7 @@ from handlers.dashboard.stand_ins import StandIns
 from handlers.dashboard.trying import trying_routes
 from handlers.dashboard.webhook_list import webhook_list_routes
 from handlers.dashboard.webhook_page import webhook_page_routes
+from handlers.joining import join
 from handlers.letters import Letters
 from handlers.webhooks.webhooks import Webhooks
 from saga.database import Sessions
@@ -42,16 +43,19 @@ def dashboard_routes(  # noqa: PLR0913, PLR0917 - one argument for each part of 
         trace_url: where a trace can be looked at, with `{traceId}` in it.
     """
     router = APIRouter()
-    router.include_router(asset_routes())
-    router.include_router(overview_routes(sessions, policy))
-    # what many sagas, or letters, can be asked has the address of one that is called `retry`: so it comes first
-    router.include_router(asking_again_routes(engine, sessions, policy))
-    router.include_router(redriving_routes(letters))
-    router.include_router(saga_list_routes(sessions, policy))
-    router.include_router(saga_page_routes(sessions, policy, trace_url))
-    router.include_router(acting_routes(engine, sessions, policy))
-    router.include_router(letter_routes(letters))
-    router.include_router(webhook_list_routes(webhooks))
-    router.include_router(webhook_page_routes(webhooks))
-    router.include_router(trying_routes(engine, stand_ins))
+    join(
+        router,
+        asset_routes(),
+        overview_routes(sessions, policy),
+        # what many sagas, or letters, can be asked has the address of one that is called `retry`: so it comes first
+        asking_again_routes(engine, sessions, policy),
+        redriving_routes(letters),
+        saga_list_routes(sessions, policy),
+        saga_page_routes(sessions, policy, trace_url),
+        acting_routes(engine, sessions, policy),
+        letter_routes(letters),
+        webhook_list_routes(webhooks),
+        webhook_page_routes(webhooks),
+        trying_routes(engine, stand_ins),
+    )
     return router

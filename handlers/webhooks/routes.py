@@ -1,12 +1,13 @@
 """The webhooks' part of the HTTP API: who is told of orders, and what became of it."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from handlers.problems import Problem, documented
+from handlers.joining import join
+from handlers.problems import documented
 from handlers.strict_body import StrictRoute
 from handlers.views import as_json
 from handlers.webhooks.asking import Asks
@@ -28,16 +29,13 @@ from handlers.webhooks.views import (
 from handlers.webhooks.webhooks import Webhooks
 
 _BODY = (400, 413, 415, 422, 503)
-_CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: {"model": Problem, "description": "Not as it stands; `detail` says why."}
-}
 
 
 def webhook_routes(webhooks: Webhooks) -> APIRouter:
     """The routes under `/api/webhooks`."""
-    router = APIRouter(prefix="/api/webhooks", tags=["webhooks"], route_class=StrictRoute)
+    router = _router()
 
-    @router.post("", status_code=201, response_model=NewEndpointView, responses=_CONFLICT | documented(*_BODY))
+    @router.post("", status_code=201, response_model=NewEndpointView, responses=documented(409, *_BODY))
     async def subscribe(body: Subscription, by: Asks) -> Response:
         """Have an endpoint told of orders. With the answer comes its secret, this once only."""
         endpoint, secret = await webhooks.subscribe(body, by)
@@ -75,18 +73,22 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
         "/{webhook_id}/ping",
         status_code=202,
         response_model=DeliveryDetail,
-        responses=_CONFLICT | documented(404, 422, 503),
+        responses=documented(404, 409, 422, 503),
     )
     async def ping(webhook_id: UUID, by: Asks) -> Response:
         """Have a test sent, of the type `webhook.ping`: tried once, and its failing changes nothing."""
         return as_json(delivery_detail(await webhooks.ping(webhook_id, by)), 202)
 
-    router.include_router(_delivery_routes(webhooks))
+    join(router, _delivery_routes(webhooks))
     return router
 
 
+def _router() -> APIRouter:
+    return APIRouter(prefix="/api/webhooks", tags=["webhooks"], route_class=StrictRoute)
+
+
 def _delivery_routes(webhooks: Webhooks) -> APIRouter:
-    router = APIRouter(route_class=StrictRoute)
+    router = _router()
 
     @router.get("/{webhook_id}/deliveries", response_model=DeliveryPage, responses=documented(404, 422, 503))
     async def list_deliveries(webhook_id: UUID, wanted: Annotated[DeliveryQuery, Query()], by: Asks) -> Response:
@@ -107,7 +109,7 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
         "/{webhook_id}/deliveries/{delivery_id}/redeliver",
         status_code=202,
         response_model=DeliveryView,
-        responses=_CONFLICT | documented(404, 422, 503),
+        responses=documented(404, 409, 422, 503),
     )
     async def redeliver(webhook_id: UUID, delivery_id: UUID, by: Asks) -> Response:
         """Deliver it again, whatever became of it, with the same `webhook-id`."""
@@ -117,7 +119,7 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
         "/{webhook_id}/redeliver",
         status_code=202,
         response_model=Count,
-        responses=_CONFLICT | documented(404, *_BODY),
+        responses=documented(404, 409, *_BODY),
     )
     async def redeliver_failed(webhook_id: UUID, body: FailedSince, by: Asks) -> Response:
         """Deliver again all that was written since then, and has failed."""
