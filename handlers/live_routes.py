@@ -13,7 +13,7 @@ from handlers.problems import documented
 from models.states import TERMINAL
 from saga.database import Sessions
 from saga.errors import UnknownOrderError
-from saga.store import is_order_of
+from saga.orders import is_order_of
 
 LastEventId = Annotated[
     str | None,

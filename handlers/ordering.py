@@ -18,7 +18,7 @@ from handlers.views import OrderPage, OrderView, SagaView, as_json, order_view, 
 from handlers.watching import Watch
 from models.messages import OrderBody, money_text, total_of
 from models.states import OrderStatus
-from saga import store
+from saga import orders, store
 from saga.arrivals import Accepted, OrderRequest
 from saga.database import Sessions
 from saga.engine import Engine
@@ -90,9 +90,9 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         if caller.orders_of not in (None, user_id):
             raise ProblemError(404, "unknown_user", "There is no such customer.")
         async with sessions() as session:
-            found = await store.list_orders_of_user(session, user_id, limit + 1, behind)
-        orders, following = cut(found, limit, lambda order: (order.created_at, order.id))
-        return as_json(OrderPage(items=[order_view(order) for order in orders], next=following))
+            found = await orders.list_orders_of_user(session, user_id, limit + 1, behind)
+        page, following = cut(found, limit, lambda order: (order.created_at, order.id))
+        return as_json(OrderPage(items=[order_view(order) for order in page], next=following))
 
     @router.get("/{order_id}", response_model=OrderView, responses=DOCUMENTED | documented(404, 422, 503))
     async def get_order(
@@ -134,8 +134,8 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
 async def _require_room(sessions: Sessions, user_id: UUID, idempotency_key: str | None, most: int) -> None:
     """Refuse one more order of somebody who has so many open ones; not one that is only placed again."""
     async with sessions() as session:
-        full = await store.has_open_orders(session, user_id, most)
-        again = full and idempotency_key and await store.is_known(session, _identity(user_id, idempotency_key))
+        full = await orders.has_open_orders(session, user_id, most)
+        again = full and idempotency_key and await orders.is_known(session, _identity(user_id, idempotency_key))
     if full and not again:
         raise too_many("too_many_open_orders", f"This customer has {most} open orders.", ORDERS_AGAIN_SECONDS)
 
@@ -160,7 +160,7 @@ async def accept(engine: Engine, body: OrderBody, idempotency_key: str | None) -
 
 
 def _just_placed(request: OrderRequest, accepted: Accepted) -> Shown:
-    order = store.OrderView(
+    order = orders.OrderView(
         id=accepted.order_id,
         user_id=request.user_id,
         status=OrderStatus.PENDING,
@@ -175,7 +175,7 @@ def _just_placed(request: OrderRequest, accepted: Accepted) -> Shown:
 
 async def _read_order(sessions: Sessions, order_id: UUID, user_id: UUID | None = None) -> Shown:
     async with sessions() as session:
-        order = await store.find_order(session, order_id, user_id)
+        order = await orders.find_order(session, order_id, user_id)
     if order is None:
         raise UnknownOrderError(order_id)
     return Shown(order_view(order), order.updated_at, final=order.status is not OrderStatus.PENDING)

@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from models.messages import Instant, Item, Money, Wire
 from models.states import Command, CurrentStep, EntryStatus, IncidentKind, OrderStatus, SagaStatus
-from saga import store
+from saga import orders, store
 from saga.outlook import remaining_steps, waiting
 from saga.traceparent import trace_id
 from saga.values import Policy
@@ -121,7 +121,7 @@ def as_json(view: BaseModel, status: int = 200) -> Response:
     return Response(view.model_dump_json(by_alias=True), status, media_type="application/json")
 
 
-def order_view(order: store.OrderView) -> OrderView:
+def order_view(order: orders.OrderView) -> OrderView:
     """An order as the API shows it."""
     return OrderView(
         id=order.id,

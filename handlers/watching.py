@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from saga import store
+from saga import orders
 from saga.database import Sessions
 from saga.errors import classify
 from saga.logs import get_logger
@@ -78,7 +78,7 @@ class Watch:
             await asyncio.sleep(self._tick)
             try:
                 async with self._sessions() as session:
-                    now = await store.updated_at(session, {waiter.order_id for waiter in self._waiters})
+                    now = await orders.updated_at(session, {waiter.order_id for waiter in self._waiters})
             except Exception as error:
                 # whoever waits is answered when its time is up; until then the database may be back
                 if not classify(error).transient:

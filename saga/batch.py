@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.states import OrderEvent
-from saga import store, table
+from saga import outbox_store, store, table
 from saga.arrivals import Accepted, Arrival, Due, OrderRequest
 from saga.decide import begin, decide
 from saga.errors import DifferentContentError, OrderServiceError, UnknownOrderError, UnknownTableError
@@ -91,7 +91,7 @@ class Batch:
         assert self._moment is not None, "what sends has been decided, and that takes a clock"
         now = self._moment.now
         envelopes = [_enclosed(message, now) for message in self._messages]
-        await store.enqueue(self._session, envelopes)
+        await outbox_store.enqueue(self._session, envelopes)
         if self._moment.subscribed and (notices := list(_notices(self._messages, now))):
             self.announced = await write_notices(self._session, notices)
         reach("engine.enqueued")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
-from saga import store, telemetry
+from saga import outbox_store, telemetry
 from saga.backoff import Trouble
 from saga.bus import PUBLISH_TIMEOUT, UNROUTABLE, Bus
 from saga.database import Sessions
@@ -107,7 +107,7 @@ class Relay:
         while left_behind:
             try:
                 async with self._sessions() as session:
-                    claimed = await store.claim_overdue(session, LEASE, MAX_BATCH)
+                    claimed = await outbox_store.claim_overdue(session, LEASE, MAX_BATCH)
             except Exception as error:
                 if not classify(error).transient:
                     raise
@@ -150,7 +150,7 @@ class Relay:
         log.info("handing back messages that are not known to have arrived", count=len(left))
         try:
             async with asyncio.timeout(HAND_BACK_WITHIN.total_seconds()), self._sessions() as session:
-                await store.release_if_leased(session, left)
+                await outbox_store.release_if_leased(session, left)
         except Exception as error:
             if not classify(error).transient:
                 raise
@@ -166,12 +166,12 @@ class Relay:
         heard = {envelope.routing_key for envelope in published if envelope.last_error == UNROUTABLE}
         async with self._sessions() as session:
             if published:
-                await store.remove_published(session, [envelope.id for envelope in published])
+                await outbox_store.remove_published(session, [envelope.id for envelope in published])
                 telemetry.published(published)
             if waits:
-                await store.postpone(session, waits)
+                await outbox_store.postpone(session, waits)
             if heard:
-                await store.bring_forward(session, heard, UNROUTABLE)
+                await outbox_store.bring_forward(session, heard, UNROUTABLE)
 
 
 def _rounds(envelopes: list[Envelope]) -> Iterator[list[Envelope]]:

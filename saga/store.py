@@ -1,9 +1,9 @@
-"""All SQL of the saga. Every function takes the caller's session; none begins, commits or decides anything."""
+"""All SQL of a saga's life. Every function takes the caller's session; none begins, commits or decides anything."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -16,7 +16,6 @@ from sqlalchemy import (
     all_,
     any_,
     bindparam,
-    delete,
     exists,
     func,
     or_,
@@ -26,15 +25,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.messages import money_text
-from models.states import OrderStatus, Position, Timer
-from models.tables import Order, OrderSaga, Outbox, RequestIdentity, Webhook, table_of
-from saga.outbox import Envelope, OrderFacts
-from saga.rows import Place, behind, changed
+from models.states import Position, Timer
+from models.tables import Order, OrderSaga, RequestIdentity, Webhook, table_of
+from saga.outbox import OrderFacts
+from saga.rows import changed
 from saga.values import Saga
 
 _ORDERS, _SAGAS = table_of(Order), table_of(OrderSaga)
-_IDENTITIES, _OUTBOX, _WEBHOOKS = table_of(RequestIdentity), table_of(Outbox), table_of(Webhook)
+_IDENTITIES, _WEBHOOKS = table_of(RequestIdentity), table_of(Webhook)
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid()))
 _KEYS = bindparam("keys", type_=ARRAY(Text()))
@@ -59,8 +57,6 @@ class Moment:
     subscribed: bool = False
     """Whether anybody has an endpoint for webhooks."""
 
-
-# --------------------------------------------------------------------------------------------------- the saga's life
 
 _NOW = func.clock_timestamp().label("now")
 # once per statement, however many rows it gives
@@ -258,129 +254,6 @@ async def end_orders(session: AsyncSession, sagas: Sequence[Saga]) -> None:
     )
 
 
-async def table_versions_in_use(session: AsyncSession) -> set[int]:
-    """The versions of the transition table that sagas with an open command were started under."""
-    # the conditions of three partial indexes, so that not every saga that has ended is looked at: an open command has
-    # a deadline, or is parked, and that is an incident
-    few = or_(_SAGAS.c.completed_at.is_(None), _SAGAS.c.due_at.is_not(None), _SAGAS.c.incident.is_not(None))
-    in_use = select(_SAGAS.c.table_version).where(few, _SAGAS.c.open_command.is_not(None))
-    return set((await session.execute(in_use.distinct())).scalars())
-
-
-# -------------------------------------------------------------------------------------------------------- the outbox
-
-
-async def enqueue(session: AsyncSession, envelopes: Sequence[Envelope]) -> None:
-    """Write the messages that a decision asks for."""
-    await session.execute(
-        insert(_OUTBOX),
-        [{name: getattr(envelope, name) for name in Envelope.__slots__} for envelope in envelopes],
-    )
-
-
-async def remove_published(session: AsyncSession, ids: Iterable[UUID]) -> None:
-    """Delete the rows of messages that the broker has confirmed (I10)."""
-    await session.execute(delete(_OUTBOX).where(_OUTBOX.c.id == any_(_IDS)), {"ids": list(ids)})
-
-
-_DUE = (
-    select(_OUTBOX.c.id)
-    .where(_OUTBOX.c.lease_until <= func.clock_timestamp())
-    .order_by(_OUTBOX.c.lease_until)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)
-)
-_CLAIM = (
-    update(_OUTBOX)
-    .where(_OUTBOX.c.id.in_(_DUE.scalar_subquery()))
-    .values(lease_until=func.clock_timestamp() + bindparam("lease", type_=Interval()), attempts=_OUTBOX.c.attempts + 1)
-    .returning(*(_OUTBOX.c[name] for name in Envelope.__slots__))
-)
-
-
-async def claim_overdue(session: AsyncSession, lease: timedelta, limit: int) -> list[Envelope]:
-    """Take over messages whose lease has run out: what a crash, an outage or a missing queue left behind.
-
-    Rows that another worker is claiming are passed over.
-    """
-    rows = await session.execute(_CLAIM, {"lease": lease, "limit": limit})
-    return [Envelope(*row) for row in rows]
-
-
-_POSTPONE = (
-    update(_OUTBOX)
-    .where(_OUTBOX.c.id == bindparam("envelope_id"))
-    .values(lease_until=func.clock_timestamp() + bindparam("wait", type_=Interval()), last_error=bindparam("error"))
-)
-_BRING_FORWARD = (
-    update(_OUTBOX)
-    .where(_OUTBOX.c.routing_key == any_(_KEYS), _OUTBOX.c.last_error == bindparam("error"))
-    .values(lease_until=func.clock_timestamp())
-)
-
-
-async def postpone(session: AsyncSession, failures: Iterable[tuple[UUID, str, timedelta]]) -> None:
-    """Let go of messages that could not be published: id, why, and when any worker may try them again."""
-    rows = [{"envelope_id": id_, "error": error, "wait": wait} for id_, error, wait in failures]
-    await session.execute(_POSTPONE, rows)
-
-
-_RELEASE = (
-    update(_OUTBOX)
-    .where(_OUTBOX.c.id == bindparam("envelope_id"), _OUTBOX.c.lease_until == bindparam("lease"))
-    .values(lease_until=func.clock_timestamp())
-)
-
-
-async def release_if_leased(session: AsyncSession, envelopes: Iterable[Envelope]) -> None:
-    """End the leases that these were claimed under; what somebody else has claimed since is left to them."""
-    rows = [{"envelope_id": envelope.id, "lease": envelope.lease_until} for envelope in envelopes]
-    await session.execute(_RELEASE, rows)
-
-
-async def bring_forward(session: AsyncSession, routing_keys: Iterable[str], error: str) -> None:
-    """Make the messages of these keys due now that waited because of this error."""
-    await session.execute(_BRING_FORWARD, {"keys": list(routing_keys), "error": error})
-
-
-# ------------------------------------------------------------------------------------------------------------ queries
-
-
-@dataclass(frozen=True, slots=True)
-class OrderView:
-    """An order as a client sees it."""
-
-    id: UUID
-    user_id: UUID
-    status: OrderStatus
-    items: list[dict[str, Any]]
-    total_amount: str
-    created_at: datetime
-    updated_at: datetime | None
-    saga_id: UUID
-
-
-_ORDER_VIEW = select(_ORDERS, _SAGAS.c.id.label("saga_id")).join(_SAGAS, _SAGAS.c.order_id == _ORDERS.c.id)
-
-
-async def find_order(session: AsyncSession, order_id: UUID, user_id: UUID | None = None) -> OrderView | None:
-    """One order, or None. With `user_id`, only that user's: those of others are not there."""
-    query = _ORDER_VIEW.where(_ORDERS.c.id == order_id)
-    if user_id:
-        query = query.where(_ORDERS.c.user_id == user_id)
-    row = (await session.execute(query)).one_or_none()
-    return _order_view(row) if row else None
-
-
-async def list_orders_of_user(session: AsyncSession, user_id: UUID, limit: int, after: Place | None) -> list[OrderView]:
-    """A user's orders, newest first, beginning behind the order that `after` names by its time and id."""
-    query = _ORDER_VIEW.where(_ORDERS.c.user_id == user_id)
-    if after:
-        query = query.where(behind(after, _ORDERS.c.created_at, _ORDERS.c.id))
-    rows = await session.execute(query.order_by(_ORDERS.c.created_at.desc(), _ORDERS.c.id.desc()).limit(limit))
-    return [_order_view(row) for row in rows]
-
-
 async def find_saga(session: AsyncSession, order_id: UUID, user_id: UUID | None = None) -> Stored | None:
     """The saga of an order, or None. With `user_id`, only where the order is that user's."""
     query = _STORED.where(_SAGAS.c.order_id == order_id)
@@ -390,49 +263,13 @@ async def find_saga(session: AsyncSession, order_id: UUID, user_id: UUID | None 
     return _stored(row) if row else None
 
 
-async def is_order_of(session: AsyncSession, order_id: UUID, user_id: UUID) -> bool:
-    """Whether there is this order, and it is that user's. It stays theirs for ever."""
-    found = select(_ORDERS.c.id).where(_ORDERS.c.id == order_id, _ORDERS.c.user_id == user_id)
-    return (await session.execute(found)).one_or_none() is not None
-
-
-_NEWEST_OF_USER = (
-    select(_ORDERS.c.status)
-    .where(_ORDERS.c.user_id == bindparam("user"))
-    .order_by(_ORDERS.c.created_at.desc(), _ORDERS.c.id.desc())
-    .limit(bindparam("among"))
-    .subquery()
-)
-_OPEN_OF_USER = select(func.count()).where(_NEWEST_OF_USER.c.status == OrderStatus.PENDING.value)
-
-
-async def has_open_orders(session: AsyncSession, user_id: UUID, count: int) -> bool:
-    """Whether a user has so many open orders; of all that they ever placed, only the newest are looked at."""
-    found = await session.execute(_OPEN_OF_USER, {"user": user_id, "among": 2 * count})
-    return found.scalar_one() >= count
-
-
-async def is_known(session: AsyncSession, identity: str) -> bool:
-    """Whether a request of this identity gave an order before."""
-    return (await session.execute(_FIND_IDENTITIES, {"keys": [identity]})).one_or_none() is not None
-
-
-_UPDATED_AT = (
-    select(_SAGAS.c.order_id, _SAGAS.c.updated_at.label("saga"), _ORDERS.c.updated_at.label("order"))
-    .join(_ORDERS, _ORDERS.c.id == _SAGAS.c.order_id)
-    .where(_SAGAS.c.order_id == any_(_IDS))
-)
-
-
-async def updated_at(
-    session: AsyncSession, order_ids: Iterable[UUID]
-) -> dict[UUID, dict[Literal["order", "saga"], datetime | None]]:
-    """When these orders and their sagas last changed, by order id."""
-    rows = await session.execute(_UPDATED_AT, {"ids": list(order_ids)})
-    return {row.order_id: {"order": row.order, "saga": row.saga} for row in rows}
-
-
-# ------------------------------------------------------------------------------------------------- rows and values
+async def table_versions_in_use(session: AsyncSession) -> set[int]:
+    """The versions of the transition table that sagas with an open command were started under."""
+    # the conditions of three partial indexes, so that not every saga that has ended is looked at: an open command has
+    # a deadline, or is parked, and that is an incident
+    few = or_(_SAGAS.c.completed_at.is_(None), _SAGAS.c.due_at.is_not(None), _SAGAS.c.incident.is_not(None))
+    in_use = select(_SAGAS.c.table_version).where(few, _SAGAS.c.open_command.is_not(None))
+    return set((await session.execute(in_use.distinct())).scalars())
 
 
 def _moment(rows: Sequence[Row[Any]]) -> Moment | None:
@@ -482,16 +319,3 @@ def _saga_row(saga: Saga) -> dict[str, Any]:
         "failed_step": saga.failed_step,
         "reason": saga.reason,
     }
-
-
-def _order_view(row: Row[Any]) -> OrderView:
-    return OrderView(
-        id=row.id,
-        user_id=row.user_id,
-        status=OrderStatus(row.status),
-        items=row.items,
-        total_amount=money_text(row.total_amount),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        saga_id=row.saga_id,
-    )

@@ -15,7 +15,7 @@ from aio_pika.exceptions import PublishError
 import settings
 from handlers import dead_letters, subscribing
 from handlers.acks import Acks
-from saga import backoff, bus, consuming, engine, outbox, relay, store, supervise, timers
+from saga import backoff, bus, consuming, engine, outbox, outbox_store, relay, supervise, timers
 from saga.batch import Batch
 from saga.engine import Engine
 from saga.errors import DatabaseFault, classify
@@ -60,7 +60,7 @@ def row_deleted_before_the_confirm() -> None:
     async def publish(self: Relay, envelopes: list[Any]) -> None:
         if envelopes:
             async with self._sessions() as session:
-                await store.remove_published(session, [one.id for one in envelopes])
+                await outbox_store.remove_published(session, [one.id for one in envelopes])
             await self._bus.publish(envelopes)
 
     _instead(Relay, "_publish", publish)
@@ -82,14 +82,14 @@ def except_exception_in_the_relay() -> None:
 
 def cursor_over_the_outbox() -> None:
     """What is behind the cursor is never looked at again."""
-    claim, seen = store.claim_overdue, set[object]()
+    claim, seen = outbox_store.claim_overdue, set[object]()
 
     async def claim_new(session: Any, lease: timedelta, limit: int) -> list[Any]:
         claimed = [one for one in await claim(session, lease, limit) if one.id not in seen]
         seen.update(one.id for one in claimed)
         return claimed
 
-    _instead(store, "claim_overdue", claim_new)
+    _instead(outbox_store, "claim_overdue", claim_new)
 
 
 def one_shot_recovery() -> None:
@@ -122,7 +122,7 @@ def handed_over_before_the_commit() -> None:
         pass
 
     hand_over: list[Any] = [None]
-    _instead(store, "enqueue", no_outbox)
+    _instead(outbox_store, "enqueue", no_outbox)
     _instead(Engine, "__init__", remember)
     _instead(Batch, "write", write_and_send)
 

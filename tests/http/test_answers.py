@@ -9,7 +9,7 @@ import pytest
 
 from handlers import ordering
 from handlers.problems import MEDIA_TYPE
-from saga import store
+from saga import orders
 from tests.http.conftest import ASYNCAPI, Service, order_body, problem
 
 PAGES = pytest.mark.parametrize(
@@ -49,7 +49,7 @@ async def test_a_mistake_of_ours_is_a_problem_that_tells_nothing(
         secret = "the password is"
         raise RuntimeError(secret)
 
-    monkeypatch.setattr(store, "find_order", broken)
+    monkeypatch.setattr(orders, "find_order", broken)
     response = await service.client.get(f"/api/orders/{uuid4()}")
     problem(response, 500)
     assert "password" not in response.text

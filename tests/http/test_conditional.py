@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saga import store
+from saga import orders
 from saga.cells import Signal
 from tests.http.conftest import HAPPY, Service
 
@@ -167,13 +167,13 @@ async def test_a_wait_is_granted_as_rfc_7240_has_it(service: Service, headers: l
 
 async def test_all_who_wait_share_one_look(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[set[str]] = []
-    look = store.updated_at
+    look = orders.updated_at
 
     async def witnessed(session: AsyncSession, order_ids: Iterable[UUID]) -> Any:
         looks.append({str(one) for one in order_ids})
         return await look(session, order_ids)
 
-    monkeypatch.setattr(store, "updated_at", witnessed)
+    monkeypatch.setattr(orders, "updated_at", witnessed)
     order_ids = [(await service.place())["id"] for _ in range(3)]
     held = [await _held(service, f"/api/orders/{one}/saga") for one in order_ids for _ in range(20)]
     assert len(service.watch) == 60

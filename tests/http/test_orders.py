@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from handlers.paging import cursor, place
-from saga import store
+from saga import orders
 from saga.cells import Signal
 from tests.http.conftest import Service, order_body, problem
 
@@ -100,8 +100,8 @@ async def test_a_key_counts_per_customer(service: Service) -> None:
 
 async def test_without_a_key_every_request_is_an_order_of_its_own(service: Service) -> None:
     body = order_body()
-    orders = [(await service.client.post("/api/orders", json=body)).json()["id"] for _ in range(2)]
-    assert orders[0] != orders[1]
+    ids = [(await service.client.post("/api/orders", json=body)).json()["id"] for _ in range(2)]
+    assert ids[0] != ids[1]
 
 
 @pytest.mark.parametrize("key", ["k", "k" * 255, "ключ", '"quoted, with: signs"', "key:other:one"])
@@ -137,9 +137,9 @@ async def test_a_customers_orders_are_listed_newest_first_page_by_page(service: 
 
 async def test_a_last_page_that_is_full_has_no_next(service: Service) -> None:
     user = str(uuid4())
-    orders = [await service.place(userId=user) for _ in range(2)]
+    placed = [await service.place(userId=user) for _ in range(2)]
     page = (await service.client.get(f"/api/orders/user/{user}", params={"limit": 2})).json()
-    assert page == {"items": orders[::-1], "next": None}
+    assert page == {"items": placed[::-1], "next": None}
 
 
 async def test_a_customer_without_orders_has_an_empty_page(service: Service) -> None:
@@ -160,7 +160,7 @@ async def test_a_page_has_20_orders_unless_asked(service: Service) -> None:
 async def test_a_cursor_keeps_the_microseconds(service: Service) -> None:
     order = await service.place()
     async with service.sessions() as session:
-        found = await store.find_order(session, UUID(order["id"]))
+        found = await orders.find_order(session, UUID(order["id"]))
     assert found
     assert place(cursor(found.created_at, found.id)) == (found.created_at, found.id)
 

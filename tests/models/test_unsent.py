@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saga import store
+from saga import outbox_store
 from saga.database import connect, sessions
 from saga.unsent import find_unsent
 from tests.relay.conftest import envelope
@@ -19,7 +19,7 @@ async def test_the_messages_of_an_order_are_found_by_its_index_with_the_time(mig
     now = datetime.now(UTC)
     mine = [envelope(order_id=order_id, created_at=now + timedelta(seconds=number)) for number in (1, 0)]
     async with sessions(engine)() as session, session.begin():
-        await store.enqueue(session, [*mine, *(envelope() for _ in range(MANY))])
+        await outbox_store.enqueue(session, [*mine, *(envelope() for _ in range(MANY))])
     async with sessions(engine)() as session:
         await session.execute(text("ANALYZE outbox"))
         event.listen(engine.sync_engine, "before_cursor_execute", lambda *call: told.append(call[2]))

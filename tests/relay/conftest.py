@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from saga import store
+from saga import outbox_store
 from saga.bus import Bus
 from saga.database import connect, sessions, statements
 from saga.outbox import EXCHANGE, LEASE, Envelope
@@ -49,7 +49,7 @@ class Outbox:
     async def write(self, *envelopes: Envelope) -> None:
         """What the engine's transaction does."""
         async with self._sessions() as session, session.begin():
-            await store.enqueue(session, envelopes)
+            await outbox_store.enqueue(session, envelopes)
 
     async def rows(self) -> list[Any]:
         async with self._engine.connect() as connection:
