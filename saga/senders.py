@@ -9,6 +9,7 @@ under its own user. So it says in a header who had sent it at first, and that he
 A message keeps its first sender on every way, and no redrive makes a trusted one of it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from saga.errors import RefusedError
 
 FIRST_SENDER = "x-dead-letter-user-id"
 """The header with the `user_id` that a message had at first; empty where it had none."""
+_EXPECTED = re.compile(r"domain\.[A-Za-z.]*=(?!\S*,domain\.)\S+")
 _ASSUMED = "guest"
 """Whom the client library takes, where an address names nobody."""
 
@@ -34,6 +36,22 @@ class UntrustedSenderError(RefusedError):
             "its user_id is not the one that TRUSTED_SENDERS names for this routing key, or is missing: whoever may"
             " send this message has to publish it with the user_id of its own broker user"
         )
+
+
+def expected_senders(text: str) -> dict[str, str]:
+    """The broker users that somebody names, by the beginnings of the routing keys that are theirs alone.
+
+    Raises:
+        ValueError: they are none, or one beginning is named twice.
+    """
+    named = text.split()
+    senders = dict(one.split("=", 1) for one in named if _EXPECTED.fullmatch(one))
+    if len(senders) < len(named):
+        raise ValueError(
+            "must be prefix=brokeruser for each, blank-separated, no prefix twice:"
+            " domain.inventory.=inventory domain.billing.=billing"
+        )
+    return senders
 
 
 def user_in(url: str) -> str | None:

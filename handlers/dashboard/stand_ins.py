@@ -1,6 +1,7 @@
 """Telling the stand-in participants of a local system how to behave: their control endpoints, on this machine."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +20,22 @@ MODES: Mapping[str, str] = {
     "mute-after": "does it, says nothing",
 }
 """How a stand-in can treat a command, in words."""
+_LOCAL = re.compile(r"[a-z]+=http://(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}")
 _SLOW_SECONDS = 3.0
 _PATIENCE_SECONDS = 2.0
 _ERRORS = (httpx2.HTTPError, ValueError, TypeError, KeyError, AttributeError)
+
+
+def local_addresses(text: str) -> dict[str, str]:
+    """The addresses of stand-ins that somebody names, by their names.
+
+    Raises:
+        ValueError: they are none, or none of this machine.
+    """
+    named = text.split()
+    if not all(_LOCAL.fullmatch(one) for one in named):
+        raise ValueError("must be name=http://127.0.0.1:port for each, blank-separated, on this machine's own address")
+    return dict(one.split("=", 1) for one in named)
 
 
 @dataclass(frozen=True, slots=True)

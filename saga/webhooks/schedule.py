@@ -10,6 +10,29 @@ JITTER = 0.1
 """Up to this share of a wait is added to it: what failed together is not tried together again."""
 
 
+_LONGEST_WAIT, _MOST_WAITS = 604_800, 50
+"""Seconds, and how many."""
+
+
+def waits(text: str) -> tuple[timedelta, ...]:
+    """The waits that somebody names, in seconds, separated by commas.
+
+    Raises:
+        ValueError: they are none.
+    """
+    try:
+        seconds = [float(one) for one in text.split(",")]
+    except ValueError:
+        seconds = [0.0]
+    # nan is in no such range
+    if len(seconds) > _MOST_WAITS or not all(0 < one <= _LONGEST_WAIT for one in seconds):
+        raise ValueError(
+            f"must be at most {_MOST_WAITS} waits in seconds, comma-separated, each above 0 and at most"
+            f" {_LONGEST_WAIT}: 5,300,1800"
+        )
+    return tuple(timedelta(seconds=one) for one in seconds)
+
+
 def longest(waits: Sequence[timedelta], attempt: timedelta) -> timedelta:
     """How long all attempts at a delivery take that are made as soon as they are due.
 
