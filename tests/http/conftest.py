@@ -221,12 +221,14 @@ def policy() -> Policy:
 
 
 @asynccontextmanager
-async def running(url: str, policy: Policy, limits: Limits = LIMITS) -> AsyncIterator[Service]:
+async def running(
+    url: str, policy: Policy, *, access: Access | None = None, limits: Limits = LIMITS
+) -> AsyncIterator[Service]:
     """The API with an engine that runs, on this database, as long as the block lasts."""
     database = connect(url, connections=4, name="tests")
     engine = Engine(sessions(database), policy, lambda _: None)
     task = asyncio.create_task(engine.run())
-    async with serving(engine, sessions(database), policy, limits=limits) as service:
+    async with serving(engine, sessions(database), policy, access=access, limits=limits) as service:
         yield service
     task.cancel()
     await asyncio.wait([task])

@@ -437,7 +437,8 @@ def simulate(seed: int) -> Run:
     with ExitStack() as stack:
         for name, stand_in in {
             "saga.batch.store": run.database,
-            "saga.relay.store": run.database,
+            "saga.batch.outbox_store": run.database,
+            "saga.relay.outbox_store": run.database,
             "saga.timers.store": run.database,
             "saga.batch.decide": run.decide,
             "saga.batch.uuid4": new_id,

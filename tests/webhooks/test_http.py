@@ -11,8 +11,10 @@ import httpx2
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
+from starlette.requests import HTTPConnection
 
 from handlers.access.callers import EVERY_SCOPE, LOCAL, Caller, Scope
+from handlers.access.credentials import Access
 from handlers.webhooks.asking import Asking, asking
 from handlers.webhooks.webhooks import MOST_ENDPOINTS
 from saga.values import Policy
@@ -24,15 +26,25 @@ EVENTS = ["order.completed", "order.failed"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+class Door(Access):
+    """Takes everybody for who the test says it is."""
+
+    def __init__(self) -> None:
+        self.asks: Caller
+
+    async def caller(self, connection: HTTPConnection) -> Caller:
+        return self.asks
+
+
 class Shop:
     """Asks as somebody."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, door: Door) -> None:
         self.service = service
+        self._door = door
 
-    def now_is(self, owner: str, *, sees_all: bool = False, user_id: Any = None) -> None:
-        who = Asking(name=owner, owner=owner, sees_all=sees_all, user_id=user_id)
-        self.service.app.dependency_overrides[asking] = lambda: who
+    def now_is(self, owner: str, *more: Scope, user_id: UUID | None = None) -> None:
+        self._door.asks = Caller(owner, frozenset({Scope.WEBHOOKS, Scope.ORDERS_WRITE, *more}), user_id)
 
     async def ask(self, method: str, path: str = "", status: int = 200, **more: Any) -> Any:
         answer = await self.call(method, path, **more)
@@ -51,20 +63,24 @@ class Shop:
             await session.execute(text(statement), values)
 
 
+@pytest.fixture(scope="module")
+def door() -> Door:
+    return Door()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def service(databases: Databases, template: str) -> AsyncIterator[Service]:
+async def service(databases: Databases, template: str, door: Door) -> AsyncIterator[Service]:
     """One for all tests here: each asks as an owner of its own."""
     with databases.lent(template) as url:
-        async with running(url, Policy()) as service:
+        async with running(url, Policy(), access=door) as service:
             yield service
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def shop(service: Service) -> AsyncIterator[Shop]:
-    shop = Shop(service)
+async def shop(service: Service, door: Door) -> Shop:
+    shop = Shop(service, door)
     shop.now_is(f"key:{uuid4().hex}")
-    yield shop
-    service.app.dependency_overrides.clear()
+    return shop
 
 
 async def test_a_secret_is_told_once(shop: Shop) -> None:
@@ -185,7 +201,7 @@ async def test_what_is_somebody_elses_is_not_there(shop: Shop) -> None:
     # nor is a delivery within another endpoint
     problem(await shop.call("GET", f"/{own}/deliveries/{ping}"), 404)
     problem(await shop.call("POST", f"/{own}/deliveries/{ping}/redeliver"), 404)
-    shop.now_is("key:ops", sees_all=True)
+    shop.now_is("key:ops", Scope.OPERATE)
     assert {own, id_} <= {one["id"] for one in (await shop.ask("GET", params={"limit": 100}))["items"]}
     for method, path, body in operations[4:] + operations[:4]:
         assert (await shop.call(method, path, **({} if body is None else {"json": body}))).status_code < 300
@@ -321,6 +337,6 @@ async def test_what_a_setting_allows_may_be_subscribed(shop: Shop) -> None:
 
 async def test_while_the_database_is_away_that_is_said() -> None:
     async with without_database(Policy()) as service:
-        shop = Shop(service)
+        shop = Shop(service, Door())
         problem(await shop.call("GET"), 503)
         problem(await shop.call("POST", json={"url": HOOKS, "events": EVENTS}), 503)
