@@ -12,7 +12,7 @@ run: $(INSTALLED)  ## the whole system on this machine: PostgreSQL, RabbitMQ, th
 	@$(BIN)/python -m local
 
 test: $(INSTALLED) lint  ## everything that must hold before a change lands
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	@$(MAKE) --no-print-directory -j 2 types style

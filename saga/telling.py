@@ -140,21 +140,23 @@ def tell(error: BaseException) -> Words:
 
 def trace(error: BaseException) -> list[dict[str, Any]]:
     """An exception and what caused it, the latest first: each told, and where it went through, innermost last."""
-    return [
-        {"error": tell(one), "frames": list(deque(_frames(one), maxlen=_MOST_FRAMES))}
-        for one in _chain(error, seen=set())
-    ]
+    return [{"error": tell(one), "frames": list(deque(_frames(one), maxlen=_MOST_FRAMES))} for one in chain(error)]
 
 
-def _chain(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and what caused it, as a traceback has it; the latest first."""
+    return _behind(error, set())
+
+
+def _behind(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
     if error is None or id(error) in seen or len(seen) >= _MOST_ERRORS:
         return
     seen.add(id(error))
     yield error
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
-            yield from _chain(one, seen)
-    yield from _chain(error.__cause__ or (None if error.__suppress_context__ else error.__context__), seen)
+            yield from _behind(one, seen)
+    yield from _behind(error.__cause__ or (None if error.__suppress_context__ else error.__context__), seen)
 
 
 def _frames(error: BaseException) -> Iterator[str]:

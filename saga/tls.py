@@ -1,10 +1,9 @@
 """Servers that show a certificate: whose word is taken for it, and what is wrong with one that is refused."""
 
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
-from saga.telling import Words
+from saga.telling import Words, chain
 
 _REFUSALS = {
     9: "it is not valid yet",
@@ -48,20 +47,7 @@ def require_certificates(name: str, path: str) -> None:
 
 def refused_certificate(error: BaseException) -> Words | None:
     """What is wrong with the certificate that a server showed; None where that is not what went wrong."""
-    for one in _chain(error):
+    for one in chain(error):
         if isinstance(one, ssl.SSLCertVerificationError):
             return Words(_REFUSALS.get(one.verify_code, f"OpenSSL says {one.verify_code} of it"))
     return None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    ahead = [error]
-    while ahead:
-        one = ahead.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        ahead += [cause for cause in (one.__context__, one.__cause__) if cause]
-        ahead += one.exceptions if isinstance(one, BaseExceptionGroup) else ()

@@ -13,6 +13,7 @@ from typing import Any
 import httpcore2
 from httpcore2 import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
 
+from saga.tls import refused_certificate
 from saga.webhooks.addresses import Address, AddressRefusedError, Allowed, is_public, literal
 from saga.webhooks.resolving import Resolve
 
@@ -22,17 +23,6 @@ MOST_TRIED = 4
 """Addresses of one name."""
 PATIENCE = timedelta(seconds=3)
 """With an address that does not answer, while there is another one to try."""
-
-_CERTIFICATES = {
-    9: "is not valid yet",
-    10: "has expired",
-    18: "is signed by itself",
-    19: "is signed by an authority that is not trusted",
-    20: "is signed by an authority that is not trusted",
-    62: "is for another name",
-    64: "is for another address",
-}
-"""What is wrong with a certificate, by OpenSSL's number for it (X509_V_ERR_…)."""
 
 
 class UnresolvedError(AddressRefusedError):
@@ -131,15 +121,10 @@ class _Bounded(AsyncNetworkStream):
             # given up in the middle of it, the library would leave the connection open
             await self._stream.aclose()
             if isinstance(error, httpcore2.ConnectError):
-                raise NotConnectedError(f"TLS: {_of_tls(error)}") from error
+                why = refused_certificate(error)
+                said = f"the certificate is refused: {why}" if why else "no agreement with the receiver"
+                raise NotConnectedError(f"TLS: {said}") from error
             raise
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
-
-
-def _of_tls(error: httpcore2.ConnectError) -> str:
-    cause = error.__cause__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"the certificate {_CERTIFICATES.get(cause.verify_code, 'is not trusted')}"
-    return "no agreement with the receiver"

@@ -498,22 +498,22 @@ async def test_a_certificate_of_a_trusted_authority_is_taken(authority: Authorit
 
 
 @pytest.mark.parametrize(
-    ("made", "error"),
+    ("made", "why"),
     [
-        ((("other.example.com",), DAY, False), "TLS: the certificate is for another name"),
-        (((PUBLIC, "127.0.0.1"), DAY, False), "TLS: the certificate is for another name"),
-        ((("hooks.example.com",), -DAY, False), "TLS: the certificate has expired"),
-        ((("hooks.example.com",), DAY, True), "TLS: the certificate is signed by itself"),
+        ((("other.example.com",), DAY, False), "it is for another host name than the one in the address"),
+        (((PUBLIC, "127.0.0.1"), DAY, False), "it is for another host name than the one in the address"),
+        ((("hooks.example.com",), -DAY, False), "it has expired"),
+        ((("hooks.example.com",), DAY, True), "it is signed by nobody else, and is not itself trusted here"),
     ],
 )
 async def test_a_wrong_certificate_is_refused(
-    authority: Authority, stack: AsyncExitStack, made: tuple[tuple[str, ...], timedelta, bool], error: str
+    authority: Authority, stack: AsyncExitStack, made: tuple[tuple[str, ...], timedelta, bool], why: str
 ) -> None:
     names, ends, by_itself = made
     tls = authority.server(*names, ends=ends, by_itself=by_itself)
     there = await public(authority, stack, [PUBLIC], tls=tls)
     answer = await there.send()
-    assert (answer.status, answer.error) == (None, error)
+    assert (answer.status, answer.error) == (None, f"TLS: the certificate is refused: {why}")
 
 
 async def test_an_authority_that_nobody_trusts_is_refused(
@@ -521,7 +521,9 @@ async def test_an_authority_that_nobody_trusts_is_refused(
 ) -> None:
     stranger = Authority(tmp_path, "somebody else")
     there = await public(authority, stack, [PUBLIC], tls=stranger.server("hooks.example.com"))
-    assert (await there.send()).error == "TLS: the certificate is signed by an authority that is not trusted"
+    assert (
+        await there.send()
+    ).error == "TLS: the certificate is refused: it is not signed by a CA that is trusted here"
 
 
 async def test_who_speaks_no_tls_is_refused(authority: Authority, stack: AsyncExitStack) -> None:
