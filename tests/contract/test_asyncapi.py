@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,10 @@ def test_a_queue_of_ours_is_documented_as_it_is_declared(committed: Any) -> None
         assert channel["x-queue-arguments"]["x-dead-letter-exchange"] == "order-service.dlx"
 
 
+@cache
 def examples() -> list[Any]:
     """Every example of the committed contract."""
-    document = yaml.safe_load((ROOT / "asyncapi.yaml").read_text(encoding="utf-8"))
+    document = yaml.load((ROOT / "asyncapi.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
     return [
         pytest.param(name, example, id=example["name"])
         for name, message in document["components"]["messages"].items()
