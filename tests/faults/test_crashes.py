@@ -12,6 +12,7 @@ from saga.failpoints import POINTS
 from tests.faults.crashes.matrix import Cell, cells, some, steps
 from tests.faults.crashes.running import Servers, census, run_all
 from tests.faults.crashes.scenarios import SCENARIOS
+from tests.service import PROJECT
 
 
 @pytest.fixture
@@ -61,6 +62,10 @@ def test_the_short_version_takes_every_point_once_and_every_run_has_its_day() ->
         assert [cell.point for cell in today] == list(POINTS)
         taken.update(today)
     assert taken == set(every)
+
+
+def test_the_readme_tells_of_as_many_points_as_there_are() -> None:
+    assert f"SIGKILL at any of {len(POINTS)} points" in (PROJECT / "README.md").read_text()
 
 
 def test_a_failpoint_that_does_not_exist_is_refused_by_name() -> None:
