@@ -34,8 +34,8 @@ LOOK_EVERY = timedelta(seconds=1)
 BREATH = timedelta(seconds=0.1)
 """Sleep after a look at what is due and another worker is taking."""
 REST = 3
-"""Times as long as it took, nothing is looked at after a look that found nothing due: where thousands of endpoints wait
-for their next attempt, a look costs much, and every commit of the engine asks for one."""
+"""Times as long as it took, up to `LOOK_EVERY`, nothing is looked at after a look that found nothing due: where thousands
+of endpoints wait for their next attempt, a look costs much, and every commit of the engine asks for one."""
 FINISH_WITHIN, HAND_BACK_WITHIN = timedelta(seconds=1.5), timedelta(seconds=1)
 """How long a worker that stops waits for answers, and then tries to write down what it knows."""
 
@@ -104,7 +104,7 @@ class Courier:
         async with self._sessions() as session:
             wait = await claims.until_next(session, self._under_way.values())
         if wait is None or wait > timedelta(0):
-            await asyncio.sleep(REST * (time.monotonic() - began))
+            await asyncio.sleep(min(REST * (time.monotonic() - began), LOOK_EVERY.total_seconds()))
             return min(wait or LOOK_EVERY, LOOK_EVERY)
         async with self._sessions() as session, session.begin():
             claimed = await claims.claim(session, self._under_way.values())
@@ -163,7 +163,7 @@ class Courier:
         reach("webhook.marked")
         self._done([attempt for attempt, _ in judged])
         for attempt, what in judged:
-            telemetry.attempted(attempt, what.outcome if attempt.claimed.id in marked else Outcome.LOST)
+            telemetry.attempted(attempt, what.outcome if attempt.claimed.lease in marked else Outcome.LOST)
 
     def _done(self, attempts: Sequence[Attempt]) -> None:
         leases = {attempt.claimed.lease for attempt in attempts}

@@ -39,12 +39,16 @@ _FAILED = {
     "lease": null(),
     "last_error": DISABLED,
 }
-_OF_ONE = (
+_OF_ALL = (
     select(_DELIVERIES.c.id)
-    .where(_DELIVERIES.c.webhook_id == bindparam("of", type_=Uuid()), *_WAITING)
+    .join(_WEBHOOKS, _WEBHOOKS.c.id == _DELIVERIES.c.webhook_id)
+    .where(_WEBHOOKS.c.disabled_at.is_not(None), _WEBHOOKS.c.deleted_at.is_(None), *_WAITING)
     .limit(PIECE)
-    .with_for_update(skip_locked=True)
+    .with_for_update(of=_DELIVERIES, skip_locked=True)
 )
+_FAIL_OF_ALL = update(_DELIVERIES).where(_DELIVERIES.c.id.in_(_OF_ALL.scalar_subquery())).values(_FAILED)
+# that it is still disabled is asked here, too: somebody may have enabled it meanwhile
+_OF_ONE = _OF_ALL.where(_WEBHOOKS.c.id == bindparam("of", type_=Uuid()))
 _FAIL_OF_ONE = update(_DELIVERIES).where(_DELIVERIES.c.id.in_(_OF_ONE.scalar_subquery())).values(_FAILED)
 
 
@@ -58,16 +62,6 @@ async def disable(session: AsyncSession, webhook_id: UUID, why: str) -> bool:
         return False
     await session.execute(_FAIL_OF_ONE, {"of": webhook_id})
     return True
-
-
-_OF_ALL = (
-    select(_DELIVERIES.c.id)
-    .join(_WEBHOOKS, _WEBHOOKS.c.id == _DELIVERIES.c.webhook_id)
-    .where(_WEBHOOKS.c.disabled_at.is_not(None), _WEBHOOKS.c.deleted_at.is_(None), *_WAITING)
-    .limit(PIECE)
-    .with_for_update(of=_DELIVERIES, skip_locked=True)
-)
-_FAIL_OF_ALL = update(_DELIVERIES).where(_DELIVERIES.c.id.in_(_OF_ALL.scalar_subquery())).values(_FAILED)
 
 
 async def fail_waiting(session: AsyncSession) -> int:

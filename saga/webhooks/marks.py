@@ -46,7 +46,7 @@ UPDATE webhook_deliveries d SET
 FROM unnest(:ids, :leases, :statuses, :waits, :codes, :errors, :entries)
     AS mark (id, lease, status, wait, code, error, entry)
 WHERE d.id = mark.id AND d.lease = mark.lease
-RETURNING d.id
+RETURNING mark.lease
 """).bindparams(*(bindparam(name, type_=ARRAY(type_)) for name, type_ in _MARKS.items()))
 _STATUS = {
     Outcome.DELIVERED: DeliveryStatus.DELIVERED,
@@ -93,7 +93,7 @@ async def mark_if_leased(
         longest: an endpoint is disabled of which every attempt has failed for longer than that.
 
     Returns:
-        the deliveries that it was written of; what somebody else has in hand meanwhile is left to them.
+        the leases of those that it was written of; what has another lease by now is left to whoever has that.
     """
     if not ended:
         return set()
@@ -101,7 +101,7 @@ async def mark_if_leased(
     values = {name: [row[name] for row in rows] for name in _MARKS}
     marked = await session.execute(_MARK, values | {"jitter": JITTER, "log_length": LOG_LENGTH})
     ours = set(marked.scalars())
-    told = [(one, what) for one, what in ended if one.claimed.id in ours and not one.claimed.ping]
+    told = [(one, what) for one, what in ended if one.claimed.lease in ours and not one.claimed.ping]
     if not told:
         return ours
     health = await session.execute(_HEALTH, _health(told) | {"longest": longest})

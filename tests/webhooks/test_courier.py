@@ -7,15 +7,18 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prometheus_client import REGISTRY
 
 from saga.engine import Engine
 from saga.overview import look
+from saga.rows import changed
 from saga.traceparent import trace_id
 from saga.webhooks import claims, courier, deliveries, endpoints, housekeeping, marks
 from saga.webhooks.answers import Answer
+from saga.webhooks.attempts import Attempt, Claimed, Verdict, verdict
 from saga.webhooks.disabling import DISABLED
 from saga.webhooks.housekeeping import Housekeeping
 from saga.webhooks.sender import Sender
@@ -69,23 +72,36 @@ async def test_a_commit_wakes_the_courier(system: System, migrated: str, monkeyp
         await system.receiver.until(lambda: system.receiver.got, 3)
 
 
-async def test_looks_that_cost_much_and_find_nothing_are_rare(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def looks_of(
+    system: System, monkeypatch: pytest.MonkeyPatch, seconds: float, count: int
+) -> list[tuple[float, float]]:
+    """When so many looks began and ended that cost so much and find nothing, while there is always a reason to look."""
     looks: list[tuple[float, float]] = []
 
     async def look(*_: object) -> None:
         began = time.monotonic()
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(seconds)
         looks.append((began, time.monotonic()))
 
     async def looked_at() -> bool:
         running.wake()
-        return len(looks) >= 4
+        return len(looks) >= count
 
     monkeypatch.setattr(claims, "until_next", look)
     async with system.courier() as running:
         await until(looked_at)
-    for (began, ended), (next_one, _) in pairwise(looks):
+    return looks
+
+
+async def test_looks_that_cost_much_and_find_nothing_are_rare(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    for (began, ended), (next_one, _) in pairwise(await looks_of(system, monkeypatch, 0.03, 4)):
         assert next_one - ended > 2.9 * (ended - began)
+
+
+async def test_no_look_costs_so_much_that_the_next_is_late(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier, "LOOK_EVERY", timedelta(seconds=0.1))
+    (began, ended), (next_one, _) = await looks_of(system, monkeypatch, 1, 2)
+    assert next_one - ended < 2 * (ended - began)
 
 
 async def test_each_is_sent_once_however_many_workers_there_are(system: System) -> None:
@@ -362,6 +378,64 @@ async def test_what_another_worker_or_a_person_took_meanwhile_is_left_to_them(sy
         await until(lost)
     [row] = await system.place.deliveries()
     assert (row["status"], row["attempts"], row["log"]) == ("pending", 0, [])
+
+
+async def test_what_waits_for_an_endpoint_that_is_enabled_again_meanwhile_goes_on_waiting(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = await system.endpoint()
+    await system.write(endpoint.id)
+
+    async def and_enabled_again(*arguments: Any) -> int:
+        count = await changed(*arguments)
+        await system.place.call(endpoints.enable, endpoint.id)
+        return count
+
+    monkeypatch.setattr("saga.webhooks.disabling.changed", and_enabled_again)
+    await system.place.call(endpoints.disable, endpoint.id, "for a moment")
+    assert [row["status"] for row in await system.place.deliveries()] == ["pending"]
+
+
+def ended(claimed: Claimed, status: int, retry_after: timedelta | None = None) -> tuple[Attempt, Verdict]:
+    """An attempt that was answered so, and what follows from it."""
+    answer = Answer(status, None, "", retry_after, 0.1)
+    return Attempt(claimed, answer, None, 0, 1), verdict(claimed, answer, SOON)
+
+
+async def claimed_anew(system: System) -> list[Claimed]:
+    """All deliveries, whoever had them in hand."""
+    await system.place.execute("UPDATE webhook_deliveries SET lease = NULL, next_attempt_at = now()")
+    async with system.place.sessions() as session:
+        return await claims.claim(session, [])
+
+
+async def mark(system: System, *attempts: tuple[Attempt, Verdict]) -> set[UUID]:
+    """Write down what became of these, together."""
+    return set(await system.place.call(marks.mark_if_leased, attempts, timedelta(days=4)))
+
+
+async def test_an_answer_counts_for_nothing_that_comes_when_the_lease_is_lost(system: System) -> None:
+    endpoint = await system.endpoint()
+    await system.write(endpoint.id)
+    [lost] = await claimed_anew(system)
+    [kept] = await claimed_anew(system)
+    assert await mark(system, ended(lost, 410)) == set()
+    assert await mark(system, ended(lost, 410), ended(kept, 204)) == {kept.lease}
+    found = await system.place.call(endpoints.find_endpoint, endpoint.id)
+    assert (found.status, found.failures) == ("enabled", 0)
+    [row] = await system.place.deliveries()
+    assert (row["status"], row["attempts"]) == ("delivered", 1)
+
+
+@pytest.mark.parametrize("status", [204, 500])
+async def test_a_rest_that_was_asked_for_outlives_other_answers(system: System, status: int) -> None:
+    endpoint = await system.endpoint()
+    await system.write(endpoint.id, 2)
+    first, second = await claimed_anew(system)
+    await mark(system, ended(first, 429, timedelta(hours=2)))
+    await mark(system, ended(second, status))
+    wait = await system.place.value("SELECT resting_until - now() FROM webhooks")
+    assert timedelta(hours=1.99) < wait <= timedelta(hours=2)
 
 
 async def test_a_lease_that_ran_out_is_taken_over(system: System) -> None:
