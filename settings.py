@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from handlers.access.settings import AccessSettings
 from handlers.dashboard.stand_ins import local_addresses
-from saga.dsn import amqp_address, amqp_dsn, postgres_dsn
+from saga.dsn import amqp_address, amqp_dsn, host_in_address, postgres_dsn
 from saga.errors import ConfigurationError
 from saga.otel_settings import OtelSettings, ReadByOpenTelemetry
 from saga.senders import Senders, expected_senders, user_in
@@ -64,6 +64,11 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     def _of_rabbitmq(cls, value: SecretStr | None) -> SecretStr | None:
         return SecretStr(amqp_dsn(value.get_secret_value())) if value else None
 
+    @field_validator("rabbitmq_host")
+    @classmethod
+    def _a_host(cls, value: str | None) -> str | None:
+        return host_in_address(value) if value else None
+
     @field_validator("trusted_senders")
     @classmethod
     def _by_prefix(cls, value: str | None) -> str | None:
@@ -102,6 +107,15 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     def _one_way_to_rabbitmq(self) -> Self:
         if self.rabbitmq_url and self.rabbitmq_host:
             raise ValueError("RABBITMQ_URL, RABBITMQ_HOST: set one of them, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _a_sender_of_its_own(self) -> Self:
+        if self.trusted_senders and user_in(self.amqp_dsn) is None:
+            # what it copies and redrives would be nobody's, and never be trusted again
+            raise ValueError(
+                "RABBITMQ_URL: with TRUSTED_SENDERS it must name its user: amqps://user@host/?auth=external"
+            )
         return self
 
     @property

@@ -28,6 +28,7 @@ def test_the_database_is_reached_by_the_asynchronous_driver(given: str, used: st
     [
         ({"rabbitmq_url": "amqp://u:p@h:5673/v"}, "amqp://u:p@h:5673/v?heartbeat=5"),
         ({"rabbitmq_url": "amqps://u:p@h/v?heartbeat=60"}, "amqps://u:p@h/v?heartbeat=60"),
+        ({"rabbitmq_host": "::1"}, "amqp://guest:guest@[::1]:5672/%2F?heartbeat=5"),
         ({"rabbitmq_host": "h"}, "amqp://guest:guest@h:5672/%2F?heartbeat=5"),
         (
             {"rabbitmq_host": "h", "rabbitmq_password": "a/b@c", "rabbitmq_vhost": "v"},
@@ -37,6 +38,31 @@ def test_the_database_is_reached_by_the_asynchronous_driver(given: str, used: st
 )
 def test_a_broker_that_is_silent_is_noticed_soon(given: dict[str, str], used: str) -> None:
     assert Settings.model_validate(given).amqp_dsn == used
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["application_name=x", "options=-csearch_path%3Dx", "connect_timeout=5", "sslnegotiation=direct", "dsn=x",
+     "sslmode=require&sslmode=disable", "command_timeout=1"],
+)  # fmt: skip
+def test_what_the_service_says_to_the_database_by_itself_is_not_said_in_the_address(said: str) -> None:
+    name = said.partition("=")[0]
+    with pytest.raises(ValidationError, match=rf"must not have \?{name}= in it, or more than one: it may have host, "):
+        Settings.model_validate({"database_url": f"postgresql://u:p@h/x?{said}"})
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["host=a&host=b", "target_session_attrs=read-write", "passfile=/x", "ssl_min_protocol_version=TLSv1.3&ssl=require"],
+)
+def test_what_the_driver_takes_may_be_said_in_the_address(given: str) -> None:
+    assert Settings.model_validate({"database_url": f"postgresql://u:p@/x?host=h&{given}"}).database_dsn
+
+
+@pytest.mark.parametrize("given", ["rabbit:5672", "a b", "user@h", "h/v", "[::1]"])
+def test_a_host_is_a_host(given: str) -> None:
+    with pytest.raises(ValidationError, match="must be a name or an IP address"):
+        Settings.model_validate({"rabbitmq_host": given})
 
 
 COLLECTOR = "http://localhost:4318"
@@ -197,6 +223,13 @@ def test_trusted_senders_are_found_by_the_beginning_of_the_routing_key() -> None
     assert senders.trusts("domain.inventory.InventoryValidated", "inv=1")
     assert not senders.trusts("domain.billing.PaymentProcessed", "inv=1")
     assert Settings().senders.trusts("domain.billing.PaymentProcessed", None)
+
+
+def test_whoever_trusts_senders_has_a_name_of_its_own() -> None:
+    given = {"trusted_senders": "domain.inventory.=inventory", "rabbitmq_url": "amqps://h/?auth=external"}
+    with pytest.raises(ValidationError, match="RABBITMQ_URL: with TRUSTED_SENDERS it must name its user"):
+        Settings.model_validate(given)
+    assert Settings.model_validate(given | {"rabbitmq_url": "amqps://us@h/?auth=external"}).senders.own == "us"
 
 
 def test_a_secret_of_opentelemetry_may_be_in_a_file(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,8 +34,8 @@ LOOK_EVERY = timedelta(seconds=1)
 BREATH = timedelta(seconds=0.1)
 """Sleep after a look at what is due and another worker is taking."""
 REST = 3
-"""Times as long as it took, up to `LOOK_EVERY`, nothing is looked at after a look that found nothing due: where thousands
-of endpoints wait for their next attempt, a look costs much, and every commit of the engine asks for one."""
+"""Times as long as it took, up to `LOOK_EVERY`, nothing is looked at after a look that found nothing due: a look costs
+much where thousands of endpoints wait for their next attempt, and every commit of the engine asks for one."""
 FINISH_WITHIN, HAND_BACK_WITHIN = timedelta(seconds=1.5), timedelta(seconds=1)
 """How long a worker that stops waits for answers, and then tries to write down what it knows."""
 

@@ -46,6 +46,13 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
         {"DATABASE_URL": None, "DATABASE_URL_FILE": "/nowhere"},
         "DATABASE_URL_FILE does not name a file",
     ),
+    ({"DATABASE_URL": "postgresql://u:p@h:99999/x"}, "DATABASE_URL: must name a port between 1 and 65535"),
+    ({"DATABASE_URL": "postgresql://u:p@h/x?connect_timeout=5"}, "DATABASE_URL: must not have ?connect_timeout= in it"),
+    (
+        {"RABBITMQ_URL": "amqp://h/?heartbeat=soon"},
+        "RABBITMQ_URL: heartbeat must be a number of seconds",
+    ),
+    ({"RABBITMQ_URL": None, "RABBITMQ_HOST": "rabbit:5672"}, "RABBITMQ_HOST: must be a name or an IP address"),
     ({"TRUSTED_SENDERS": "domain.inventory."}, "TRUSTED_SENDERS: must be prefix=brokeruser for each"),
     ({"API_KEYS": "ops:secret:operate"}, "API_KEYS: entry 1 is not id:sha256-of-the-secret:scope"),
     ({"JWT_ISSUER": "https://issuer.example"}, "JWT_ISSUER, JWT_AUDIENCE, and one of JWT_JWKS_URL and"),
