@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tables import Login as Row
 from models.tables import table_of
+from saga.rows import changed
 
 _SESSIONS = table_of(Row)
 
@@ -30,12 +31,11 @@ class Login:
 _EXPIRED = delete(_SESSIONS).where(_SESSIONS.c.expires_at <= func.clock_timestamp())
 # one reading of the clock for both
 _NOW = func.statement_timestamp()
-_KEEP = insert(_SESSIONS).values(
-    created_at=_NOW,
-    expires_at=func.least(
-        _NOW + bindparam("most", type_=Interval()),
-        bindparam("until", type_=DateTime(timezone=True)),
-    ),
+_ENDS = func.least(_NOW + bindparam("most", type_=Interval()), bindparam("until", type_=DateTime(timezone=True)))
+_SAID = [_SESSIONS.c[name] for name in ("digest", "name", "user_id", "scopes", "credential")]
+_KEEP = insert(_SESSIONS).from_select(
+    [*_SAID, _SESSIONS.c.created_at, _SESSIONS.c.expires_at],
+    select(*(bindparam(column.name, type_=column.type) for column in _SAID), _NOW, _ENDS).where(_ENDS > _NOW),
 )
 _FIND = select(_SESSIONS.c.name, _SESSIONS.c.user_id, _SESSIONS.c.scopes, _SESSIONS.c.credential).where(
     _SESSIONS.c.digest == bindparam("known"), _SESSIONS.c.expires_at > func.clock_timestamp()
@@ -43,7 +43,7 @@ _FIND = select(_SESSIONS.c.name, _SESSIONS.c.user_id, _SESSIONS.c.scopes, _SESSI
 _FORGET = delete(_SESSIONS).where(_SESSIONS.c.digest == bindparam("known"))
 
 
-async def keep_login(session: AsyncSession, cookie: str, login: Login, most: timedelta, until: datetime | None) -> None:
+async def keep_login(session: AsyncSession, cookie: str, login: Login, most: timedelta, until: datetime | None) -> bool:
     """Note that somebody has logged in, and forget whose time is over.
 
     Args:
@@ -52,10 +52,14 @@ async def keep_login(session: AsyncSession, cookie: str, login: Login, most: tim
         login: who it is.
         most: how long it counts.
         until: when it ends even so, with its credential.
+
+    Returns:
+        whether that has not been yet, by the database's clock.
     """
     await session.execute(_EXPIRED)
     row = {"digest": _digest(cookie), "name": login.name, "user_id": login.user_id, "scopes": list(login.scopes)}
-    await session.execute(_KEEP, row | {"credential": login.credential, "most": most, "until": until})
+    values = row | {"credential": login.credential, "most": most, "until": until}
+    return bool(await changed(session, _KEEP, values))
 
 
 async def find_login(session: AsyncSession, cookie: str) -> Login | None:

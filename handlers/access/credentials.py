@@ -89,7 +89,7 @@ class Access:
         """Log a browser in; returns what it is to show from now on.
 
         Raises:
-            ProblemError: 401, what is presented is no credential; 403, it is not an operator's.
+            ProblemError: 401, what is presented is no credential, or is none any more; 403, it is not an operator's.
         """
         credential = await self.credential(presented)
         caller = credential.caller
@@ -99,7 +99,9 @@ class Access:
         login = Login(caller.name, caller.user_id, sorted(caller.scopes), credential.name)
         most = timedelta(seconds=LOGIN_SECONDS)
         async with self._sessions() as session:
-            await logins.keep_login(session, value, login, most, credential.expires_at)
+            kept = await logins.keep_login(session, value, login, most, credential.expires_at)
+        if not kept:
+            raise unauthorized("This credential has expired.", invalid=True)
         return value
 
     async def log_out(self, value: str) -> None:

@@ -27,6 +27,7 @@ class Told:
 
     caller: Caller
     expires_at: datetime
+    """From when on it is refused, the leeway included."""
 
 
 class Tokens:
@@ -83,7 +84,7 @@ def _told(claims: dict[str, Any]) -> Told:
     if not _SUBJECT.fullmatch(subject):
         raise jwt.InvalidTokenError("nobody is called so")
     scopes = frozenset(word for word in Scope if word in scope.split())
-    expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
+    expires_at = datetime.fromtimestamp(int(claims["exp"]) + LEEWAY_SECONDS, UTC)
     if _UUID.fullmatch(subject):
         user_id = UUID(subject)
         return Told(Caller(f"user:{user_id}", scopes, user_id), expires_at)

@@ -11,8 +11,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from handlers.access.callers import Scope
+from handlers.access.callers import Caller, Scope
+from handlers.access.credentials import Access, Credential
 from handlers.access.keys import Key, make_key, parse_keys
+from handlers.access.tokens import LEEWAY_SECONDS
 from saga.values import Policy
 from tests.access.conftest import KEYS, OWNER, VISITORS, asking, header
 from tests.access.issuer import token
@@ -282,7 +284,31 @@ async def test_a_login_lasts_no_longer_than_its_credential(service: Service) -> 
         ends = {row.name: (row.expires_at, row.created_at) for row in rows}
     until, since = ends["key:ops"]
     assert timedelta(hours=11, minutes=59) < until - since <= timedelta(hours=12)
-    assert abs(ends[f"user:{OWNER}"][0] - soon) < timedelta(seconds=2)
+    assert abs(ends[f"user:{OWNER}"][0] - soon - timedelta(seconds=LEEWAY_SECONDS)) < timedelta(seconds=2)
+
+
+async def test_a_token_logs_in_as_long_as_it_is_taken(service: Service) -> None:
+    late = token(OWNER, "operate", exp=datetime.now(UTC) - timedelta(seconds=LEEWAY_SECONDS / 2))
+    async with browser(service) as client:
+        assert (await client.get("/api/sagas", headers=header(late))).status_code == 200
+        assert (await _log_in(client, late)).status_code == 303
+        assert (await client.get("/sagas")).status_code == 200
+
+
+async def test_what_has_expired_by_the_databases_clock_logs_nobody_in(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def credential(*_: object) -> Credential:
+        return Credential(Caller("key:ops", frozenset({Scope.OPERATE})), "ops", datetime.now(UTC))
+
+    monkeypatch.setattr(Access, "credential", credential)
+    before = await _rows(service)
+    async with browser(service) as client:
+        answer = await _log_in(client)
+    assert answer.status_code == 401
+    assert "expired" in answer.text
+    assert "set-cookie" not in answer.headers
+    assert await _rows(service) == before
 
 
 async def test_a_removed_key_ends_its_logins_and_one_that_may_less_may_less(migrated: str) -> None:
