@@ -9,6 +9,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
+from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import compile_path
 
@@ -164,7 +165,7 @@ def answer_problems(app: FastAPI) -> None:
         detail = _PLAIN.get(error.status_code, error.detail)
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(_methods(app, request.scope["path"]))
+            headers["Allow"] = ", ".join(_methods(app, get_route_path(request.scope)))
         return answer(ProblemError(error.status_code, reason, detail, headers))
 
     async def unknown(_: Request, __: Exception) -> Response:

@@ -44,6 +44,11 @@ class Caller:
     user_id: UUID | None = None
     local: bool = False
 
+    @property
+    def person(self) -> bool:
+        """Whether they are one, be it one whose id is no customer's."""
+        return self.name.startswith("user:")
+
     def may(self, scope: Scope) -> bool:
         """Whether they have that scope."""
         return scope in self.scopes

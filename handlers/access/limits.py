@@ -46,7 +46,7 @@ class Rates:
         """
         if caller.local:
             return
-        rate = self._keys if caller.user_id is None else self._users
+        rate = self._users if caller.person else self._keys
         if seconds := rate.wait(caller.name):
             raise too_many("too_many_requests", "You ask too often.", ceil(seconds))
 

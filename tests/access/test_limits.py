@@ -48,6 +48,8 @@ async def test_a_person_that_asks_too_often_is_told_so_and_nobody_else(migrated:
         too_many(answers[-1])
         assert (await few.ask("other user", "GET", f"/api/orders/user/{OTHER}")).status_code == 200
         assert (await few.ask("service", "GET", f"/api/orders/user/{OWNER}")).status_code == 200
+        # one whose id is no customer's is a person, too
+        too_many([await few.ask("person without a customer's id", "GET", "/api/sagas") for _ in range(4)][-1])
 
 
 async def test_who_is_nobody_cannot_use_up_what_somebody_has(migrated: str) -> None:

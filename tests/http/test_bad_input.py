@@ -376,6 +376,10 @@ async def test_a_method_that_a_path_does_not_know_is_405(service: Service, metho
     response = await service.client.request(method, path)
     problem(response, 405)
     assert response.headers["allow"] == allow
+    # behind a proxy that leaves its prefix in the path, too
+    transport = httpx2.ASGITransport(app=service.app, root_path="/shop", raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost/shop") as client:
+        assert (await client.request(method, path)).headers["allow"] == allow
 
 
 async def test_a_client_that_goes_away_in_the_middle_of_its_body_writes_nothing(refusing: Service) -> None:
