@@ -56,8 +56,8 @@ def dead_letter_routes(letters: Letters) -> APIRouter:
         return as_json(redrive_view(await letters.redrive(id, by)))
 
     @router.delete("/{id}", response_model=DeadLetterDetail, responses=documented(404, 409, 422, 503))
-    async def discard_dead_letter(id: UUID, reason: Why, by: Actor) -> Response:  # noqa: A002 - its name in the path
-        """Give a letter up, with a reason. It is kept; should it arrive again, it is open again."""
+    async def discard_dead_letter(id: UUID, by: Actor, reason: Why = "no reason was given") -> Response:  # noqa: A002 - its name in the path
+        """Give a letter up. It is kept; should it arrive again, it is open again."""
         return as_json(letter_detail(*await letters.discard(id, by, reason)))
 
     return router

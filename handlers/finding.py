@@ -5,7 +5,9 @@ from typing import Annotated
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
 
+from handlers.problems import FieldError, InvalidError
 from handlers.views import SagaView
 from models.messages import Incoming, Text, Wire
 from models.states import CurrentStep, SagaStatus
@@ -42,6 +44,12 @@ class SagaQuery(Wanted):
     after: AfterThat | None = None
 
 
+class AlsoWanted(Wanted):
+    """The filters of the list as the list takes them, in the query. What is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class BulkRetry(Wanted):
     """Asks many sagas' open commands again. A field that is not known is refused: a filter must not be lost."""
 
@@ -52,6 +60,19 @@ class BulkRetry(Wanted):
     dry_run: Annotated[bool, Field(strict=True)] = Field(default=True, description="Only tell what would be done.")
     reason: Reason | None = Field(default=None, description="Shown in the history of each saga that is asked again.")
     rate_per_second: float = Field(default=10, ge=0.1, le=1000, description="How many are asked a second, at most.")
+
+    def and_also(self, query: AlsoWanted) -> "BulkRetry":
+        """The same with the filters of the query.
+
+        Raises:
+            InvalidError: both name the same filter, and not the same value.
+        """
+        also = query.model_dump(exclude_none=True)
+        twice = [name for name, value in also.items() if getattr(self, name) not in (None, value)]
+        if twice:
+            said = "is in the body, too, and something else there"
+            raise InvalidError([FieldError(field=to_camel(name), location="query", detail=said) for name in twice])
+        return self.model_copy(update=also)
 
 
 class SagaPage(Wire):

@@ -15,7 +15,7 @@ from handlers.access.callers import AnyCaller
 from handlers.actions import Actions, Truth
 from handlers.asking_again import BulkAnswer, ask_all_again
 from handlers.conditional import Shown, respond
-from handlers.finding import BulkRetry, Reason, SagaPage, SagaQuery
+from handlers.finding import AlsoWanted, BulkRetry, Reason, SagaPage, SagaQuery
 from handlers.joining import join
 from handlers.operators import Actor
 from handlers.paging import cut, place
@@ -30,7 +30,7 @@ from saga.listing import list_sagas, place_of
 from saga.store import Stored
 from saga.values import Policy
 
-_SAYS_WHY = "Shown in the saga's history."
+_SAYS_WHY = "Shown in the saga's history, to the customer too."
 _BODY = (400, 413, 415, 422, 503)
 _ACTION: dict[str, Any] = {
     "response_model": SagaView,
@@ -106,12 +106,14 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         return as_json(SagaPage(items=[saga_view(stored, policy) for stored in sagas], next=following))
 
     @router.post("/sagas/retry", responses=documented(*_BODY))
-    async def retry_many(body: BulkRetry, actor: Actor) -> BulkAnswer:
+    async def retry_many(body: BulkRetry, also: Annotated[AlsoWanted, Query()], actor: Actor) -> BulkAnswer:
         """Ask the open commands of many sagas again, with an answer for each; by itself only tell what would be done.
+
+        The filters may be in the body or, as the list has them, in the query.
 
         One request takes 100 sagas and 25 seconds at most; give its `next` as `after` to go on.
         """
-        return await ask_all_again(engine, sessions, policy, body, actor)
+        return await ask_all_again(engine, sessions, policy, body.and_also(also), actor)
 
     @brief.post("/sagas/{order_id}/retry", **_ACTION)
     async def retry(order_id: UUID, actor: Actor, body: Wish | None = None) -> Response:

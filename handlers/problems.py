@@ -144,6 +144,11 @@ def mistake() -> ProblemError:
     return ProblemError(500, "internal", "A mistake of ours; it has been logged.")
 
 
+def nothing_there() -> ProblemError:
+    """How a path is answered that leads nowhere."""
+    return ProblemError(404, "not_found", _PLAIN[404])
+
+
 _KNOWN = (
     ProblemError,
     RequestValidationError,
@@ -218,6 +223,11 @@ _DESCRIPTIONS = {
 def _field_error(error: Mapping[str, Any]) -> FieldError:
     """One of pydantic's errors, without the value, which may be personal."""
     location, *path = (str(part) for part in error["loc"])
-    return FieldError(
-        field=".".join(path) or location, location=location, detail=error["msg"].removeprefix("Value error, ")
-    )
+    return FieldError(field=".".join(path) or location, location=location, detail=in_words(error))
+
+
+def in_words(error: Mapping[str, Any]) -> str:
+    """What one of pydantic's errors says."""
+    said: str = error["msg"].removeprefix("Value error, ")
+    # it takes whatever has a length for a list
+    return said.replace(" items", " characters") if isinstance(error.get("input"), str) else said

@@ -26,6 +26,8 @@ class Scope(StrEnum):
 
 
 EVERY_SCOPE = frozenset(Scope)
+OF_CUSTOMERS = frozenset({Scope.ORDERS_READ, Scope.ORDERS_WRITE, Scope.WEBHOOKS})
+"""What a person has for their own orders alone: one whose id is no customer's has none of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from handlers.access.credentials import Access
 from handlers.access.limits import Limits, Rates
 from handlers.access.refusals import forbidden
 from handlers.access.rules import RULES, Rule, operation
-from handlers.problems import ProblemError, answer, mistake, problem_of
+from handlers.problems import ProblemError, answer, mistake, nothing_there, problem_of
 from saga.logs import get_logger
 
 log = get_logger(__name__)
@@ -64,7 +64,6 @@ class _Guard:
         self._operations = _operations(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # what has no route is answered by the router: there is nothing to guard
         if asked := self._asked(scope):
             rule = RULES.get(operation(scope.get("method", WEBSOCKET), asked.path))
             try:
@@ -74,6 +73,11 @@ class _Guard:
                 scope["endpoint"] = asked.endpoint
                 await self._refusal(scope, rule, _problem(error))(scope, receive, send)
                 return
+        elif scope["type"] == "websocket":
+            # the router would only hang up
+            await answer(nothing_there())(scope, receive, send)
+            return
+        # what else has no route is answered by the router: there is nothing to guard
         await self._inner(scope, receive, send)
 
     def _asked(self, scope: Scope) -> _Operation | None:

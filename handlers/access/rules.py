@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from handlers.access.callers import Caller, Scope
+from handlers.access.callers import OF_CUSTOMERS, Caller, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Rule:
         """Why this caller may not; None where they may."""
         if self.scope is Scope.ORDERS_READ and caller.may(Scope.ORDERS_READ_ANY):
             return None
+        if self.scope in OF_CUSTOMERS and caller.person and caller.user_id is None:
+            return f"`{self.scope}` is for customers, and the `sub` of your token is no customer's id: those are UUIDs."
         if self.scope and not caller.may(self.scope):
             return f"This needs the scope `{self.scope}`, which your credential does not have."
         if self.scope is Scope.ORDERS_READ and caller.user_id is None:

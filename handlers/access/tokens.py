@@ -8,7 +8,7 @@ from uuid import UUID
 
 import jwt
 
-from handlers.access.callers import Caller, Scope
+from handlers.access.callers import OF_CUSTOMERS, Caller, Scope
 from handlers.access.refusals import unauthorized
 from handlers.access.signing import SigningKeys
 from handlers.problems import ProblemError
@@ -18,7 +18,6 @@ LEEWAY_SECONDS = 60
 MOST_BYTES = 8 * 1024
 _SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,255}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_OWN_ORDERS = frozenset({Scope.ORDERS_READ, Scope.ORDERS_WRITE, Scope.WEBHOOKS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +88,4 @@ def _told(claims: dict[str, Any]) -> Told:
         user_id = UUID(subject)
         return Told(Caller(f"user:{user_id}", scopes, user_id), expires_at)
     # no order can be theirs: and they must not pass for a service, which may order for anybody and be told of it
-    return Told(Caller(f"user:{subject}", scopes - _OWN_ORDERS), expires_at)
+    return Told(Caller(f"user:{subject}", scopes - OF_CUSTOMERS), expires_at)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ _Keep = Annotated[
 
 def key(  # noqa: PLR0913, PLR0917 - each is an option
     context: typer.Context,
-    id_: Annotated[str, typer.Argument(metavar="ID", help="What the service calls its holder: A-Z a-z 0-9 . -")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="What the service calls its holder: A-Z a-z 0-9 . _ -")],
     scopes: _Scopes,
     expires: _Expires = None,
     into: _Into = None,
@@ -38,7 +39,7 @@ def key(  # noqa: PLR0913, PLR0917 - each is an option
         output.print(f"{id_}: {keep.read_text().strip()}")
         return
     try:
-        made, entry = make_key(id_, scopes, instant(expires) if expires else None)
+        made, entry = make_key(id_, scopes, _yet_to_come(expires) if expires else None)
         # in this order: an entry whose key nobody has does no harm
         if into:
             with into.open("a") as file:
@@ -56,6 +57,13 @@ def key(  # noqa: PLR0913, PLR0917 - each is an option
         output.print(f"{id_}: {made}")
     else:
         output.print(f"the key, shown this once:  {made}\nits entry for API_KEYS:    {entry}")
+
+
+def _yet_to_come(expires: str) -> datetime:
+    moment = instant(expires)
+    if moment <= datetime.now(UTC):
+        raise ValueError("it would have expired already")
+    return moment
 
 
 def own_key() -> str | None:

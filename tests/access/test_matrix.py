@@ -10,7 +10,7 @@ from handlers.access.guard import operations
 from handlers.access.rules import RULES
 from tests.access.conftest import OTHER, OWNER, VISITORS, House, header
 from tests.access.operations import all_operations
-from tests.http.conftest import order_body
+from tests.http.conftest import order_body, problem
 from tests.live.conversing import conversing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -198,6 +198,11 @@ async def test_another_person_cannot_cancel(house: House) -> None:
     assert (await house.ask("other user", "POST", f"/api/orders/{order_id}/cancel")).status_code == 404
     assert (await house.ask("owner", "GET", f"/api/orders/{order_id}")).json()["status"] == "Pending"
     assert (await house.ask("owner", "POST", f"/api/orders/{order_id}/cancel")).status_code == 202
+
+
+async def test_whose_id_is_no_customers_is_told_so(house: House) -> None:
+    answer = await house.ask("person without a customer's id", "GET", f"/api/orders/{house.order_id}")
+    assert "`orders:read` is for customers, and the `sub` of your token" in problem(answer, 403)["detail"]
 
 
 async def test_an_operators_credential_is_in_the_history_and_beside_it_the_name(house: House) -> None:

@@ -54,6 +54,7 @@ async def test_scripts_are_given_json_and_a_key_may_end(nowhere: CommandLine) ->
         ("ops", "--scope", "admin"),
         ("ops",),
         ("ops", "--scope", "operate", "--expires", "tomorrow"),
+        ("ops", "--scope", "operate", "--expires", "2020-01-01T00:00:00Z"),
         ("ops", "--scope", "operate", "--into", "/nowhere/keys"),
     ],
 )

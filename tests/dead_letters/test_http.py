@@ -63,7 +63,6 @@ async def test_a_letter_is_given_up_with_a_reason_and_stays_so_until_it_comes_ag
     await wire.publish(b"x", KEY, message_id="m1")
     (row,) = await table.arrivals(1)
     path = f"/{row['id']}"
-    assert problem(await api.call("DELETE", path), 422) == "invalid"
     letter = (await api.call("DELETE", path, params={"reason": "a test"}, headers={"X-Operator": "ann"})).json()
     assert (letter["state"], letter["discardReason"]) == ("discarded", "a test")
     assert letter["closedBy"] == "operator@127.0.0.1 (ann)"
@@ -77,6 +76,13 @@ async def test_a_letter_is_given_up_with_a_reason_and_stays_so_until_it_comes_ag
     await table.arrivals(2)
     (letter,) = await api.list()
     assert (letter["state"], letter["discardReason"], letter["count"]) == ("open", None, 2)
+
+
+async def test_a_letter_is_given_up_without_a_reason_too(wire: Wire, table: Table, api: Api) -> None:
+    await wire.publish(b"x", KEY)
+    (row,) = await table.arrivals(1)
+    letter = (await api.call("DELETE", f"/{row['id']}")).json()
+    assert (letter["state"], letter["discardReason"]) == ("discarded", "no reason was given")
 
 
 async def test_what_was_redriven_is_not_given_up(wire: Wire, table: Table, api: Api) -> None:

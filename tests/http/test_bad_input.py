@@ -179,6 +179,12 @@ async def test_every_field_that_is_wrong_is_named(service: Service) -> None:
     assert {error["field"] for error in errors} == wrong | missing
 
 
+async def test_a_text_has_characters(service: Service) -> None:
+    body = {"userId": str(NOBODY), "items": [ITEM | {"productName": "x" * 201}]}
+    (error,) = problem(await service.client.post("/api/orders", json=body), 422)["errors"]
+    assert error["detail"].startswith("Value should have at most 200 characters")
+
+
 async def test_an_empty_object_lacks_both_fields(service: Service) -> None:
     errors = problem(await service.client.post("/api/orders", json={}), 422)["errors"]
     assert {error["field"] for error in errors} == {"userId", "items"}

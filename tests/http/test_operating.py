@@ -375,6 +375,22 @@ async def test_all_that_the_filter_names_are_asked_again_each_with_an_answer(ser
     assert (await service.saga(other))["history"] == []
 
 
+async def test_filters_may_be_said_as_the_list_has_them_and_none_is_lost(service: Service) -> None:
+    mine, _ = await service.place(), await service.place()
+    by = {"userId": mine["userId"]}
+    for query, body in (by, {}), ({}, by), (by, by):
+        response = await service.client.post("/api/sagas/retry", params=query, json=body)
+        assert [item["orderId"] for item in response.json()["items"]] == [mine["id"]]
+    for query, body, wrong in (
+        (by, {"userId": str(uuid4())}, "userId"),
+        ({"dryRun": "false"}, {}, "dryRun"),
+        ({"status": "Lost"}, {}, "status"),
+        ({"user": mine["userId"]}, {}, "user"),
+    ):
+        told = problem(await service.client.post("/api/sagas/retry", params=query, json=body), 422)
+        assert [(one["field"], one["location"]) for one in told["errors"]] == [(wrong, "query")]
+
+
 async def test_many_are_done_page_by_page(service: Service) -> None:
     orders = [(await service.place())["id"] for _ in range(3)]
     first = await _bulk(service, limit=2)

@@ -46,6 +46,11 @@ async def test_what_cannot_be_followed_is_denied_as_over_http(live: Live) -> Non
     await live.nobody_follows()
 
 
+async def test_a_path_that_leads_nowhere_says_so(live: Live) -> None:
+    async with httpx2.AsyncClient(base_url=live.url) as client, conversing(live.app, "no/such") as socket:
+        assert await socket.denied() == (await client.get("/api/orders/no/such/ws")).json()
+
+
 async def test_while_the_database_is_away_it_is_denied(homeless: Service) -> None:
     async with conversing(homeless.app, str(uuid4())) as socket:
         assert (await socket.denied())["type"] == "urn:order-service:database-away"
