@@ -162,13 +162,15 @@ class Punctual(H11Protocol):
 
     def _refuse(self, problem: ProblemError) -> None:
         response = answer(problem)
+        asked = self.conn.our_state is h11.SEND_RESPONSE
+        body = b"" if asked and self.scope["method"] == "HEAD" else bytes(response.body)
         for name, value in ALWAYS:
             response.headers.setdefault(name, value)
         headers = [*self.server_state.default_headers, *response.raw_headers, CLOSE_HEADER]
         status = response.status_code
         for event in (
             h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status]),
-            h11.Data(data=bytes(response.body)),
+            h11.Data(data=body),
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")

@@ -1,6 +1,7 @@
 """What a connection may cost, over real sockets, in this process: with a server's usual patience made short."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -126,6 +127,19 @@ async def test_what_is_no_request_is_a_problem_too(port: int, garbage: bytes) ->
     async with connected(port) as client:
         await client.say(garbage)
         assert await client.refused() == (400, "unreadable")
+
+
+async def test_who_asks_for_a_head_is_refused_without_a_body(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    async with connected(port) as client:
+        await client.say(b"HEAD / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n")
+        assert (await client.head()).startswith("HTTP/1.1 400 ")
+        assert await client.rest() == b""
+    async with connected(port) as client:
+        await client.say(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await client.head()).startswith("HTTP/1.1 405 ")
+        await client.say(b"GET\r\n\r\n")
+        assert await client.refused() == (400, "unreadable")
+    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize(
