@@ -60,6 +60,7 @@ class Punctual(H11Protocol):
         self._since = self._heard = 0.0
         self._timer: Any = None
         self._handed_over = False
+        self._unread = bytearray()
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait."""
@@ -70,20 +71,14 @@ class Punctual(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
-        if self._owes is Owed.HEAD:
-            # h11 looks at how long a head is only where that has not ended yet: it is never given a longer one
-            room = MAX_HEAD_BYTES + 1 - len(self.conn.trailing_data[0])
-            super().data_received(data[:room])
-            data = data[room:]
-        if data and not (self._handed_over or self.transport.is_closing()):
-            super().data_received(data)
+        self._unread += data
         self._heard = self.loop.time()
-        self._look()
+        self._read()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the rest of this one."""
         super().on_response_complete()
-        self._look()
+        self._read()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over: who has it now watches it."""
@@ -101,6 +96,23 @@ class Punctual(H11Protocol):
         """Say what h11 says of a request that it does not take: above all, that its head is too large."""
         hint = getattr(sys.exception(), "error_status_hint", HTTPStatus.BAD_REQUEST)
         self._cut(_TOO_LARGE if hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else _MALFORMED)
+
+    def _read(self) -> None:
+        """Give h11 what has come, a piece at a time.
+
+        How long a head is it looks at only where that has not ended yet: so it never has more than a head to look at,
+        whether that comes by itself, after a body, or while the request before it is being answered.
+        """
+        while self._unread and not (self._handed_over or self.transport.is_closing()):
+            room = MAX_HEAD_BYTES + 1 - len(self.conn.trailing_data[0])
+            if not room:
+                # the next request is kept until this one has been answered
+                self.flow.pause_reading()
+                break
+            piece = bytes(self._unread[:room])
+            del self._unread[:room]
+            super().data_received(piece)
+        self._look()
 
     def _now_owed(self) -> Owed | None:
         if self._handed_over or self.transport.is_closing():

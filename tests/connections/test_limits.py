@@ -122,6 +122,37 @@ async def test_a_head_of_16_kib_is_taken(port: int) -> None:
         assert (await client.answer())[0] == 200
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        GET,
+        ORDER + b"Content-Length: 2\r\n\r\n{}",
+        ORDER + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000,
+    ],
+    ids=["no body", "length", "chunked", "a large body"],
+)
+async def test_a_head_behind_another_request_may_not_be_longer(port: int, before: bytes) -> None:
+    beginning, end = GET.removesuffix(b"\r\n") + b"X-Long: ", b"\r\n\r\n"
+    async with connected(port) as client:
+        await client.say(before + beginning + b"x" * (MAX_HEAD_BYTES - len(beginning + end)) + end)
+        assert [(await client.answer())[0] for _ in range(2)] == [200, 200]
+        await client.say(before + beginning + b"x" * 100_000 + end)
+        assert (await client.answer())[0] == 200
+        assert await client.refused() == (431, "head-too-large")
+
+
+async def test_requests_may_be_said_all_at_once(port: int) -> None:
+    body = b'{"a":"' + b"x" * 40_000 + b'"}'
+    orders = ORDER + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    async with connected(port) as client:
+        saying = asyncio.create_task(client.say((GET * 100 + orders) * 20))
+        for _ in range(20):
+            assert [(await client.answer())[2] for _ in range(100)] == [b"here"] * 100
+            assert (await client.answer())[2] == b"1"
+        await saying
+
+
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x00\xff\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"])
 async def test_what_is_no_request_is_a_problem_too(port: int, garbage: bytes) -> None:
     async with connected(port) as client:
