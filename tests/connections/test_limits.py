@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import uvicorn
@@ -11,11 +11,12 @@ from fastapi import FastAPI, Request, Response
 from starlette.responses import PlainTextResponse
 
 from handlers import connections
-from handlers.connections import MAX_HEAD_BYTES, Owed, Punctual, bounded
+from handlers.connections import MAX_HEAD_BYTES, Owed
 from handlers.problems import answer_problems
 from handlers.strict_body import StrictRoute
 from models.messages import MAX_BODY_BYTES
 from tests.connections.clients import connected, dribbling
+from tests.connections.serving import here, port_of, protocol_of, serving
 from tests.waiting import until
 
 MOST = 8
@@ -25,13 +26,7 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 @pytest.fixture
 def port(server: uvicorn.Server) -> int:
-    number: int = server.servers[0].sockets[0].getsockname()[1]
-    return number
-
-
-async def here(value: object) -> object:
-    """What is true in this process already, or not yet."""
-    return value
+    return port_of(server)
 
 
 def application() -> FastAPI:
@@ -69,15 +64,8 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[uvicorn.Serve
         monkeypatch.setitem(connections.SECONDS, owed, seconds)
     monkeypatch.setattr(connections, "GAP_SECONDS", 0.5)
     monkeypatch.setattr(connections, "BODIES", 3)
-    config = uvicorn.Config(
-        application(), port=0, http=bounded(MOST), lifespan="off", log_level="error", timeout_keep_alive=5
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    await until(lambda: here(server.started))
-    yield server
-    server.should_exit = True
-    await serving
+    async with serving(application(), MOST) as server:
+        yield server
 
 
 async def test_who_says_nothing_is_hung_up_on(port: int) -> None:
@@ -301,11 +289,10 @@ async def test_where_too_many_bodies_are_arriving_the_oldest_makes_room(port: in
 
 
 async def test_nothing_is_kept_of_connections_that_are_gone(server: uvicorn.Server, port: int) -> None:
-    protocol = cast("type[Punctual]", server.config.http_protocol_class)
     for request in (b"", b"GET", GET, ORDER + b"Content-Length: 9\r\n\r\n{"):
         async with connected(port) as client:
             await client.say(request or b"G")
             await asyncio.sleep(0.05)
 
     await until(lambda: here(not server.server_state.connections))
-    assert not any(protocol.owing.values())
+    assert not any(protocol_of(server).owing.values())
