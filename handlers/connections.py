@@ -1,18 +1,21 @@
-"""What a client's connection may cost before its request is there: seconds, bytes, and a place among the others.
+"""What a client's connection may cost beside its request: seconds, bytes, and a place among the others.
 
-uvicorn waits for a request for as long as a client cares to dribble it, and has as many connections as there are
-files. An application is asked only when the head of a request is there. So this is uvicorn's own protocol, with an eye
-on the clock: it looks at what the client owes at the moment, and cuts who owes it for too long. Where there are too
-many, those make room who have owed it the longest: whoever says at once what he wants is never among them.
+uvicorn waits for a request for as long as a client cares to dribble it, for ever until an answer is taken, and has as
+many connections as there are files. An application is asked only when the head of a request is there. So this is
+uvicorn's own protocol, with an eye on the clock: it looks at what the client owes at the moment, and cuts who owes it
+for too long. Where there are too many, those make room who have owed it the longest: whoever says at once what he
+wants, and takes what he gets, is never among them.
 """
 
+import math
 import sys
+from collections.abc import Callable
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 import h11
-from uvicorn.protocols.http.flow_control import CLOSE_HEADER
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER, FlowControl
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from handlers.access.careful import ALWAYS
@@ -24,9 +27,7 @@ REQUESTS = 400
 BODIES = 200
 """Bodies of one process that may be arriving at once: nearly all come with their head, and each may grow to 1 MiB."""
 GAP_SECONDS = 10.0
-"""From one piece of a body to the next."""
-GOODBYE_SECONDS = 1.0
-"""How long a client has to take what it is told last."""
+"""From one piece of a body to the next; and an answer is looked at as often, whether some of it has been taken."""
 MAX_HEAD_BYTES = 16 * 1024
 """Of a request's first line and its headers."""
 
@@ -40,10 +41,38 @@ class Owed(Enum):
     """The body, once the head is there."""
     REST = auto()
     """What is left of a body that was answered already: thrown away, so that the client gets to read the answer."""
+    ANSWER = auto()
+    """To take what has been written, where somebody waits for that: what says more, the next request, or the close."""
+    GOODBYE = auto()
+    """To take what it is told last."""
 
 
-SECONDS = {Owed.HEAD: 10.0, Owed.BODY: 30.0, Owed.REST: 3.0}
+SECONDS = {Owed.HEAD: 10.0, Owed.BODY: 30.0, Owed.REST: 3.0, Owed.ANSWER: math.inf, Owed.GOODBYE: 1.0}
 """How long it is waited for."""
+_PIECEMEAL = (Owed.BODY, Owed.ANSWER)
+"""What may take its time as long as it moves."""
+
+
+class _Flow(FlowControl):
+    """uvicorn's, that tells when somebody waits for the client to take what was written.
+
+    A stream of events whose client does not read waits for nobody between two events, and has a patience of its own.
+    """
+
+    def __init__(self, transport: Any, changed: Callable[[], None]) -> None:
+        super().__init__(transport)
+        self.awaited = False
+        self._changed = changed
+
+    async def drain(self) -> None:
+        """Wait."""
+        self.awaited = True
+        self._changed()
+        try:
+            await super().drain()
+        finally:
+            self.awaited = False
+            self._changed()
 
 
 class Punctual(H11Protocol):
@@ -53,37 +82,64 @@ class Punctual(H11Protocol):
     """Connections of the process, by what they have to owe where there are more."""
     owing: ClassVar[dict[Owed, dict["Punctual", None]]]
     """The connections that owe something, who owes it the longest first."""
+    flow: _Flow
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._owes: Owed | None = None
-        self._since = self._heard = 0.0
+        self._since = self._moved = 0.0
+        self._unwritten = 0
         self._timer: Any = None
         self._handed_over = False
+        self._unread = bytearray()
+        self._told_last = False
+        self.app = self._answer
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self._look)
         self._look()
         if len(self.connections) > self.most[Owed.HEAD]:
-            self._make_room(Owed.HEAD)
+            self._make_room(Owed.HEAD, Owed.ANSWER)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
-        if self._owes is Owed.HEAD:
-            # h11 looks at how long a head is only where that has not ended yet: it is never given a longer one
-            room = MAX_HEAD_BYTES + 1 - len(self.conn.trailing_data[0])
-            super().data_received(data[:room])
-            data = data[room:]
-        if data and not (self._handed_over or self.transport.is_closing()):
-            super().data_received(data)
-        self._heard = self.loop.time()
+        self._unread += data
+        if self._owes is Owed.BODY:
+            self._moved = self.loop.time()
+        self._read()
+
+    def eof_received(self) -> None:
+        """Know that the transport closes itself next."""
+        super().eof_received()
+        self.loop.call_soon(self._look)
+
+    def pause_writing(self) -> None:
+        """Have more to write than the client takes."""
+        super().pause_writing()
+        self._look()
+
+    def resume_writing(self) -> None:
+        """Have written enough of it."""
+        super().resume_writing()
+        self._look()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close, where no other request has come."""
+        super().timeout_keep_alive_handler()
+        self._look()
+
+    def shutdown(self) -> None:
+        """Stop: what is written, or answered yet, is the last."""
+        self._told_last = True
+        super().shutdown()
         self._look()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the rest of this one."""
         super().on_response_complete()
-        self._look()
+        self._read()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over: who has it now watches it."""
@@ -102,14 +158,48 @@ class Punctual(H11Protocol):
         hint = getattr(sys.exception(), "error_status_hint", HTTPStatus.BAD_REQUEST)
         self._cut(_TOO_LARGE if hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE else _MALFORMED)
 
+    async def _answer(self, *asked: Any) -> None:
+        try:
+            await self.config.loaded_app(*asked)
+        finally:
+            # an answer that broke off closes the connection next
+            self.loop.call_soon(self._look)
+
+    def _read(self) -> None:
+        """Give h11 what has come, a piece at a time.
+
+        How long a head is it looks at only where that has not ended yet: so it never has more than a head to look at,
+        whether that comes by itself, after a body, or while the request before it is being answered.
+        """
+        while self._unread and not (self._handed_over or self.transport.is_closing()):
+            room = MAX_HEAD_BYTES + 1 - len(self.conn.trailing_data[0])
+            if not room:
+                # the next request is kept until this one has been answered
+                self.flow.pause_reading()
+                break
+            piece = bytes(self._unread[:room])
+            del self._unread[:room]
+            super().data_received(piece)
+        self._look()
+
     def _now_owed(self) -> Owed | None:
-        if self._handed_over or self.transport.is_closing():
+        if self._handed_over:
             return None
-        if self.conn.their_state is h11.IDLE:
-            return Owed.HEAD
-        if self.conn.their_state is not h11.SEND_BODY:
+        if self.transport.is_closing():
+            return self._owed_last()
+        body = self.conn.their_state is h11.SEND_BODY
+        if body and self.cycle.response_complete:
+            return Owed.REST
+        if self.flow.write_paused and (self.flow.awaited or self.cycle.response_complete):
+            return Owed.ANSWER
+        if body:
+            return Owed.BODY
+        return Owed.HEAD if self.conn.their_state is h11.IDLE else None
+
+    def _owed_last(self) -> Owed | None:
+        if not self.transport.get_write_buffer_size():
             return None
-        return Owed.REST if self.cycle.response_complete else Owed.BODY
+        return Owed.GOODBYE if self._told_last else Owed.ANSWER
 
     def _look(self) -> None:
         """See whether the client owes something else than before."""
@@ -122,7 +212,8 @@ class Punctual(H11Protocol):
         self._owes = owes
         if owes:
             self.owing[owes][self] = None
-            self._since = self._heard = self.loop.time()
+            self._since = self._moved = self.loop.time()
+            self._unwritten = self.transport.get_write_buffer_size()
             self._timer = self.loop.call_later(min(SECONDS[owes], GAP_SECONDS), self._time_passes)
             if owes is Owed.BODY and len(self.owing[owes]) > self.most[owes]:
                 self._make_room(owes)
@@ -131,26 +222,29 @@ class Punctual(H11Protocol):
         now = self.loop.time()
         if self._owes is Owed.BODY and self.flow.read_paused:
             # it is we who do not read
-            self._since = self._heard = now
+            self._since = self._moved = now
+        if self._owes is Owed.ANSWER and self.transport.get_write_buffer_size() < self._unwritten:
+            self._moved, self._unwritten = now, self.transport.get_write_buffer_size()
         assert self._owes is not None, "the timer is cancelled when nothing is owed any more"
         due = self._since + SECONDS[self._owes]
-        if self._owes is Owed.BODY:
-            due = min(due, self._heard + GAP_SECONDS)
+        if self._owes in _PIECEMEAL:
+            due = min(due, self._moved + GAP_SECONDS)
         if now < due:
             self._timer = self.loop.call_later(due - now, self._time_passes)
         else:
             self._cut(_LATE)
 
-    def _make_room(self, owed: Owed) -> None:
+    def _make_room(self, *owed: Owed) -> None:
         """Cut the connection that has owed this the longest: another one, unless all others are busy."""
-        longest = next(iter(self.owing[owed]), None)
-        if longest is not None:
-            longest._cut(_TOO_MANY)  # noqa: SLF001 - one of us
+        longest = [next(iter(self.owing[one])) for one in owed if self.owing[one]]
+        if longest:
+            min(longest, key=lambda one: one._since)._cut(_TOO_MANY)  # noqa: SLF001 - one of us
 
     def _cut(self, problem: ProblemError) -> None:
         """Be rid of the client, and say why where it has asked for something and nothing has been answered yet."""
         silent = problem is _LATE and self._owes is Owed.HEAD and not self.conn.trailing_data[0]
-        if silent or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        deaf = self._owes in (Owed.ANSWER, Owed.GOODBYE)
+        if silent or deaf or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
         else:
             self._refuse(problem)
@@ -162,18 +256,20 @@ class Punctual(H11Protocol):
 
     def _refuse(self, problem: ProblemError) -> None:
         response = answer(problem)
+        asked = self.conn.our_state is h11.SEND_RESPONSE
+        body = b"" if asked and self.scope["method"] == "HEAD" else bytes(response.body)
         for name, value in ALWAYS:
             response.headers.setdefault(name, value)
         headers = [*self.server_state.default_headers, *response.raw_headers, CLOSE_HEADER]
         status = response.status_code
         for event in (
             h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status]),
-            h11.Data(data=bytes(response.body)),
+            h11.Data(data=body),
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
+        self._told_last = True
         self.transport.close()
-        self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
 
 
 def bounded(connections: int) -> type[Punctual]:

@@ -1,16 +1,19 @@
 """Requests that end when the service does: uvicorn waits for every one of them, however long its client takes."""
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handlers.access.careful import Careful
-from handlers.hanging_up import let_hang_up
+from handlers.hanging_up import hang_up_of, let_hang_up
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer
 
 END_WITHIN = 4.0
 """Seconds that open requests have, once the service has been told to stop."""
+GOODBYE_SECONDS = 1.0
+"""How long a client has to take what it is told then."""
 
 
 class Endable:
@@ -18,40 +21,50 @@ class Endable:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._open: set[asyncio.Task[object]] = set()
+        self._open: dict[asyncio.Task[object], Callable[[], None]] = {}
+        """Those, and what cuts their connections."""
+        self._begun: set[asyncio.Task[object]] = set()
+        """Those of them that have begun to answer."""
         self._ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, for as long as the service may."""
         task = asyncio.current_task()
         assert task is not None, "an ASGI server runs each request as a task"
-        started = False
         let_hang_up(scope, send)
 
         async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
+            self._begun.add(task)
             await send(message)
 
-        self._open.add(task)
+        self._open[task] = hang_up_of(scope)
         try:
             await self._app(scope, receive, sending)
         except asyncio.CancelledError:
-            if not self._ending or started or scope["type"] != "http":
+            if not self._ending or scope["type"] != "http":
                 raise
             task.uncancel()
-            await Careful(answer(_STOPPING))(scope, receive, send)
+            if task not in self._begun:
+                await Careful(answer(_STOPPING))(scope, receive, send)
         finally:
-            self._open.discard(task)
+            del self._open[task]
+            self._begun.discard(task)
 
     def end(self) -> None:
-        """Give what is open a few seconds more; then end it."""
+        """Give what is open a few seconds more; then end it, whether its client reads or not."""
         asyncio.get_running_loop().call_later(END_WITHIN, self._end)
 
     def _end(self) -> None:
         self._ending = True
-        for task in self._open:
+        for task, hang_up in self._open.items():
+            if task in self._begun:
+                hang_up()
             task.cancel()
+        asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self._hang_up)
+
+    def _hang_up(self) -> None:
+        for hang_up in self._open.values():
+            hang_up()
 
 
 _STOPPING = ProblemError(

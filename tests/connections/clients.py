@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import socket
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from handlers.access.careful import ALWAYS
+
+LITTLE = 4096
+"""Bytes that the kernel keeps for a client that does not read, or twice as many."""
 
 
 class Client:
@@ -78,6 +82,34 @@ async def connected(port: int) -> AsyncIterator[Client]:
         yield Client(reader, writer)
     finally:
         writer.transport.abort()
+
+
+class Deaf:
+    """A client that takes nothing of what it is told, until it is asked to; the kernel keeps a little for it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    async def say(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._connection, data)
+
+    def say_no_more(self) -> None:
+        self._connection.shutdown(socket.SHUT_WR)
+
+    async def take(self, size: int) -> bytes:
+        """So much of it at most; nothing where that was all."""
+        async with asyncio.timeout(20):
+            return await asyncio.get_running_loop().sock_recv(self._connection, size)
+
+
+@asynccontextmanager
+async def deaf(port: int) -> AsyncIterator[Deaf]:
+    """A client that takes nothing, as long as the block lasts."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LITTLE)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        yield Deaf(connection)
 
 
 @asynccontextmanager

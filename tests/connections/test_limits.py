@@ -1,8 +1,9 @@
 """What a connection may cost, over real sockets, in this process: with a server's usual patience made short."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import uvicorn
@@ -10,11 +11,12 @@ from fastapi import FastAPI, Request, Response
 from starlette.responses import PlainTextResponse
 
 from handlers import connections
-from handlers.connections import MAX_HEAD_BYTES, Owed, Punctual, bounded
+from handlers.connections import MAX_HEAD_BYTES, Owed
 from handlers.problems import answer_problems
 from handlers.strict_body import StrictRoute
 from models.messages import MAX_BODY_BYTES
 from tests.connections.clients import connected, dribbling
+from tests.connections.serving import here, port_of, protocol_of, serving
 from tests.waiting import until
 
 MOST = 8
@@ -24,13 +26,7 @@ GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 @pytest.fixture
 def port(server: uvicorn.Server) -> int:
-    number: int = server.servers[0].sockets[0].getsockname()[1]
-    return number
-
-
-async def here(value: object) -> object:
-    """What is true in this process already, or not yet."""
-    return value
+    return port_of(server)
 
 
 def application() -> FastAPI:
@@ -68,15 +64,8 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[uvicorn.Serve
         monkeypatch.setitem(connections.SECONDS, owed, seconds)
     monkeypatch.setattr(connections, "GAP_SECONDS", 0.5)
     monkeypatch.setattr(connections, "BODIES", 3)
-    config = uvicorn.Config(
-        application(), port=0, http=bounded(MOST), lifespan="off", log_level="error", timeout_keep_alive=5
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    await until(lambda: here(server.started))
-    yield server
-    server.should_exit = True
-    await serving
+    async with serving(application(), MOST) as server:
+        yield server
 
 
 async def test_who_says_nothing_is_hung_up_on(port: int) -> None:
@@ -121,11 +110,55 @@ async def test_a_head_of_16_kib_is_taken(port: int) -> None:
         assert (await client.answer())[0] == 200
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        GET,
+        ORDER + b"Content-Length: 2\r\n\r\n{}",
+        ORDER + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000,
+    ],
+    ids=["no body", "length", "chunked", "a large body"],
+)
+async def test_a_head_behind_another_request_may_not_be_longer(port: int, before: bytes) -> None:
+    beginning, end = GET.removesuffix(b"\r\n") + b"X-Long: ", b"\r\n\r\n"
+    async with connected(port) as client:
+        await client.say(before + beginning + b"x" * (MAX_HEAD_BYTES - len(beginning + end)) + end)
+        assert [(await client.answer())[0] for _ in range(2)] == [200, 200]
+        await client.say(before + beginning + b"x" * 100_000 + end)
+        assert (await client.answer())[0] == 200
+        assert await client.refused() == (431, "head-too-large")
+
+
+async def test_requests_may_be_said_all_at_once(port: int) -> None:
+    body = b'{"a":"' + b"x" * 40_000 + b'"}'
+    orders = ORDER + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    async with connected(port) as client:
+        saying = asyncio.create_task(client.say((GET * 100 + orders) * 20))
+        for _ in range(20):
+            assert [(await client.answer())[2] for _ in range(100)] == [b"here"] * 100
+            assert (await client.answer())[2] == b"1"
+        await saying
+
+
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x00\xff\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"])
 async def test_what_is_no_request_is_a_problem_too(port: int, garbage: bytes) -> None:
     async with connected(port) as client:
         await client.say(garbage)
         assert await client.refused() == (400, "unreadable")
+
+
+async def test_who_asks_for_a_head_is_refused_without_a_body(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    async with connected(port) as client:
+        await client.say(b"HEAD / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n")
+        assert (await client.head()).startswith("HTTP/1.1 400 ")
+        assert await client.rest() == b""
+    async with connected(port) as client:
+        await client.say(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await client.head()).startswith("HTTP/1.1 405 ")
+        await client.say(b"GET\r\n\r\n")
+        assert await client.refused() == (400, "unreadable")
+    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize(
@@ -256,11 +289,10 @@ async def test_where_too_many_bodies_are_arriving_the_oldest_makes_room(port: in
 
 
 async def test_nothing_is_kept_of_connections_that_are_gone(server: uvicorn.Server, port: int) -> None:
-    protocol = cast("type[Punctual]", server.config.http_protocol_class)
     for request in (b"", b"GET", GET, ORDER + b"Content-Length: 9\r\n\r\n{"):
         async with connected(port) as client:
             await client.say(request or b"G")
             await asyncio.sleep(0.05)
 
     await until(lambda: here(not server.server_state.connections))
-    assert not any(protocol.owing.values())
+    assert not any(protocol_of(server).owing.values())

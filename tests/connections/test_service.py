@@ -1,7 +1,10 @@
 """The service as its users run it, among clients that mean it no good."""
 
 import asyncio
+import os
+import signal
 import struct
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -9,12 +12,15 @@ import httpx2
 import pytest
 
 from handlers.connections import BODIES, REQUESTS
+from handlers.ending import END_WITHIN
 from handlers.followers import MAX_FOLLOWERS
 from handlers.open_files import room_for
 from local.rule import Behaviour
-from tests.connections.clients import Client, connected
-from tests.service import Service, complaints
+from tests.connections.clients import Client, connected, deaf
+from tests.connections.serving import here
+from tests.service import STOP_SECONDS, Service, complaints
 from tests.system.conftest import System, order_body
+from tests.waiting import until
 
 MEGABYTE = 1_000_000
 HALF_A_HEAD = b"GET / HTTP/1.1\r\nHost: h\r\nX-Long: " + b"x" * 15_000
@@ -28,6 +34,18 @@ def memory(service: Service) -> int:
     """Bytes that the process has in memory."""
     status = Path(f"/proc/{service.child.pid}/status").read_text()
     return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+
+async def stands_still(port: int) -> bool:
+    """Whether the service has said as much as the kernel keeps for its clients."""
+
+    def unsent() -> list[str]:
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return [queues for _, local, _, _, queues, *_ in sockets if local.endswith(f":{port:04X}")]
+
+    before = unsent()
+    await asyncio.sleep(0.2)
+    return unsent() == before and any(not queues.startswith("00000000") for queues in before)
 
 
 async def order(system: System) -> None:
@@ -87,6 +105,22 @@ async def test_more_over_a_websocket_than_is_listened_to_is_not_even_kept(system
         # the first frame of a message of 16 MB: the length alone is enough
         await client.say(b"\x82\xff" + struct.pack(">Q", 16_000_000) + b"\0" * 4 + b"x" * 1000)
         assert struct.pack(">H", 1009) in await client.rest()
+
+
+async def test_who_does_not_read_keeps_the_service_no_longer_than_other_requests_do(service: Service) -> None:
+    await service.ready()
+    async with deaf(service.port) as client:
+        # for more than the kernel keeps for anybody
+        await client.say(b"GET /assets/swagger-ui.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+        await until(lambda: stands_still(service.port))
+        began = time.monotonic()
+        os.kill(service.child.pid, signal.SIGTERM)
+        await until(lambda: here(service.child.returncode is not None), STOP_SECONDS)
+        assert END_WITHIN <= time.monotonic() - began < END_WITHIN + 2
+    # of what it was told to stop with: the server says so in the end, and an alarm would be another one
+    assert service.child.returncode == -signal.SIGTERM
+    assert "Application shutdown complete" in service.log.read_text()
+    assert complaints(service.log) == []
 
 
 class TestWorkers:
