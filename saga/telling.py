@@ -177,7 +177,11 @@ def _file(path: str) -> str:
 
 def _code_of_system(error: BaseException) -> str:
     """The name of what the operating system says, where the error's type is not named after it."""
-    return errno.errorcode.get(error.errno or 0, "") if type(error) is OSError else ""
+    if type(error) is not OSError:
+        return ""
+    if error.errno == errno.EADDRINUSE:
+        return "EADDRINUSE: another process listens there, choose another port"
+    return errno.errorcode.get(error.errno or 0, "")
 
 
 def _our_reasons(of: type[OrderServiceError]) -> set[str]:

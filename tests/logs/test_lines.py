@@ -33,6 +33,7 @@ MOVE: dict[str, object] = {
     "outcome": Outcome.APPLIED,
     "trace_id": TRACE,
 }
+PORT_TAKEN = "EADDRINUSE: another process listens there, choose another port"
 log = get_logger("saga.engine")
 foreign = logging.getLogger("somebody.else")
 
@@ -111,7 +112,8 @@ def _caused(error: Exception, by: Exception) -> Exception:
     [
         (ValueError("Smith"), "ValueError"),
         (KeyError("Smith"), "KeyError"),
-        (OSError(98, "Smith"), "OSError EADDRINUSE"),
+        (OSError(98, "Smith"), f"OSError {PORT_TAKEN}"),
+        (OSError(24, "Smith"), "OSError EMFILE"),
         (ConnectionRefusedError(111, "Smith"), "ConnectionRefusedError"),
         (_database_error(), "IntegrityError 23505"),
         (_caused(RuntimeError("Smith"), ValueError("Smith")), "RuntimeError (ValueError)"),
@@ -201,7 +203,7 @@ def test_a_text_may_stand_in_the_source_of_the_caller(written: Written) -> None:
 def test_an_exception_in_place_of_a_text_is_told_as_one(written: Written) -> None:
     foreign.error(OSError(98, "Smith"))
     (line,) = written()
-    assert (line["event"], line["error"]) == (WITHHELD, "OSError EADDRINUSE")
+    assert (line["event"], line["error"]) == (WITHHELD, f"OSError {PORT_TAKEN}")
 
 
 def test_what_is_bound_is_on_every_line_of_the_task(written: Written) -> None:
