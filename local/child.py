@@ -150,10 +150,17 @@ def freeze(pid: int) -> None:
 
 
 def thaw(pid: int) -> None:
-    """SIGCONT for all of them."""
-    for one in _family(pid):
-        with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGCONT)
+    """SIGCONT for all of them.
+
+    The kernel may leave children out of its list while one of them ends: so it is read while they all stand still, and
+    once more afterwards, until nobody is found to be stopped.
+    """
+    family = [*_family(pid)]
+    while family:
+        for one in family:
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGCONT)
+        family = [one for one in _family(pid) if is_frozen(one)]
 
 
 def is_frozen(pid: int) -> bool:
