@@ -15,7 +15,7 @@ from saga.database import connect, migrate
 from tests.databases import Databases
 
 LONGEST = (
-    *("test_soak.py", "test_outages.py", "test_mistakes.py", "test_crashes.py", "test_stopping.py"),
+    *("test_soak.py", "test_outages.py", "test_mistakes.py", "test_stopping.py", "test_crashes.py"),
     *("test_browser_actions.py", "test_silence.py", "test_openapi.py", "test_recovery.py", "test_browser_pages.py"),
     *("test_courier.py", "test_bench_runs.py", "test_deaf.py", "test_scenarios.py", "test_permissions.py"),
 )
