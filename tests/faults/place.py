@@ -33,6 +33,12 @@ IMPATIENT = {
     "SAGA_REASK_SECONDS": "2",
 }
 """What a service is told where faults are followed by a recovery that somebody waits for."""
+TRANSACTIONS = """
+SELECT pid, state, wait_event, clock_timestamp() - xact_start AS since, pg_blocking_pids(pid) AS waits_for,
+    left(query, 60) AS query
+FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
+"""
+"""What goes on in the database, and who waits for whom: for whoever looks for the reason."""
 
 
 class Place:

@@ -23,7 +23,7 @@ from tests.faults.clients import Kind
 from tests.faults.deck import DECK, Fault, Stage, Suit
 from tests.faults.load import Load
 from tests.faults.neighbour import neighbours
-from tests.faults.place import Place, place
+from tests.faults.place import TRANSACTIONS, Place, place
 from tests.service import complaints
 
 SERVICES = 2
@@ -234,6 +234,7 @@ async def _heal(outcome: Outcome, here: Place, load: Load) -> None:
     except TimeoutError:
         # what is left to be done is named by the laws
         outcome.broken.append(f"liveness: not all is quiet {HEALS_WITHIN:g} s after the last fault")
+        outcome.broken += [f"under way then: {row}" for row in await here.rows(TRANSACTIONS)]
     outcome.healed_seconds = time.monotonic() - began
     if outcome.fresh_seconds > FRESH_WITHIN:
         outcome.broken.append(f"liveness: a fresh order took {outcome.fresh_seconds:.1f} s")

@@ -19,7 +19,7 @@ from local.postgres import PrivatePostgres
 from saga.failpoints import TELL
 from tests.faults.crashes.matrix import Cell
 from tests.faults.crashes.scenarios import PATIENT, SCENARIOS, Scenario, Stage
-from tests.faults.place import Place, place
+from tests.faults.place import TRANSACTIONS, Place, place
 from tests.service import Service
 from tests.waiting import until
 from tests.webhooks.receiver import receiving
@@ -29,11 +29,6 @@ AT_ONCE = 4
 _START_SECONDS, _DEATH_SECONDS, _RUN_SECONDS = 40.0, 30.0, 120.0
 _COPIES = 2
 """A crash between copy and ack gives a dead letter once more, and it is counted: allowed, this often."""
-_TRANSACTIONS = """
-SELECT pid, state, wait_event, clock_timestamp() - xact_start AS since, pg_blocking_pids(pid) AS waits_for,
-    left(query, 60) AS query
-FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
-"""
 _TOLD = re.compile(r"^failpoint (\S+):\d+$", re.MULTILINE)
 
 
@@ -142,7 +137,7 @@ async def _found(here: Place) -> str:
         for query in (
             "SELECT status, open_command, timer, sent::text FROM order_sagas",
             "SELECT routing_key, lease_until - clock_timestamp() AS lease, last_error FROM outbox",
-            _TRANSACTIONS,
+            TRANSACTIONS,
         ):
             found += [str(await here.rows(query))]
     queues = await asyncio.to_thread(here.rabbitmq.queues, here.vhost)
