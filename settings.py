@@ -21,7 +21,7 @@ from saga.otel_settings import OtelSettings, ReadByOpenTelemetry
 from saga.senders import Senders, expected_senders, user_in
 from saga.values import Policy
 from saga.webhooks.addresses import Allowed, allowances
-from saga.webhooks.schedule import STANDARD, waits
+from saga.webhooks.schedule import STANDARD, waits_in
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 _READ = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
@@ -91,7 +91,7 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     @classmethod
     def _waits(cls, value: str | None) -> str | None:
         if value is not None:
-            waits(value)
+            waits_in(value)
         return value
 
     @field_validator("trace_url")
@@ -159,7 +159,7 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     @property
     def webhook_waits(self) -> tuple[timedelta, ...]:
         """The waits before each further attempt of a webhook."""
-        return STANDARD if self.webhook_retry_seconds is None else waits(self.webhook_retry_seconds)
+        return STANDARD if self.webhook_retry_seconds is None else waits_in(self.webhook_retry_seconds)
 
     @property
     def database_dsn(self) -> str:

@@ -17,7 +17,7 @@ from handlers.dead_letter_views import (
 from handlers.finding_letters import NO_CONTROL, BulkRedrive, LetterQuery, NoQuery
 from handlers.letters import Letters
 from handlers.operators import Actor
-from handlers.problems import documented
+from handlers.problems import OF_BODIES, documented
 from handlers.strict_body import StrictRoute
 from handlers.views import as_json
 
@@ -41,7 +41,7 @@ def dead_letter_routes(letters: Letters) -> APIRouter:
         """A dead letter with its headers and body, whatever bytes it has."""
         return as_json(letter_detail(*await letters.find(id)))
 
-    @router.post("/redrive", response_model=RedrivePage, responses=documented(400, 413, 415, 422, 503))
+    @router.post("/redrive", response_model=RedrivePage, responses=documented(*OF_BODIES))
     async def redrive_many(body: BulkRedrive, _: Annotated[NoQuery, Query()], by: Actor) -> Response:
         """Publish many open letters again, each by itself; by itself only tell what would become of them.
 

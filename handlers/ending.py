@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,15 +17,22 @@ GOODBYE_SECONDS = 1.0
 """How long a client has to take what it is told then."""
 
 
+@dataclass(slots=True)
+class _Request:
+    """One that is open."""
+
+    hang_up: Callable[[], None]
+    """Cuts its connection."""
+    answered: bool = False
+    """Whether its answer has begun."""
+
+
 class Endable:
     """An ASGI application whose open requests can be ended."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._open: dict[asyncio.Task[object], Callable[[], None]] = {}
-        """Those, and what cuts their connections."""
-        self._begun: set[asyncio.Task[object]] = set()
-        """Those of them that have begun to answer."""
+        self._open: dict[asyncio.Task[object], _Request] = {}
         self._ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,23 +40,22 @@ class Endable:
         task = asyncio.current_task()
         assert task is not None, "an ASGI server runs each request as a task"
         let_hang_up(scope, send)
+        request = self._open[task] = _Request(hang_up_of(scope))
 
         async def sending(message: Message) -> None:
-            self._begun.add(task)
+            request.answered = True
             await send(message)
 
-        self._open[task] = hang_up_of(scope)
         try:
             await self._app(scope, receive, sending)
         except asyncio.CancelledError:
             if not self._ending or scope["type"] != "http":
                 raise
             task.uncancel()
-            if task not in self._begun:
+            if not request.answered:
                 await Careful(answer(_STOPPING))(scope, receive, send)
         finally:
             del self._open[task]
-            self._begun.discard(task)
 
     def end(self) -> None:
         """Give what is open a few seconds more; then end it, whether its client reads or not."""
@@ -56,15 +63,15 @@ class Endable:
 
     def _end(self) -> None:
         self._ending = True
-        for task, hang_up in self._open.items():
-            if task in self._begun:
-                hang_up()
+        for task, request in self._open.items():
+            if request.answered:
+                request.hang_up()
             task.cancel()
         asyncio.get_running_loop().call_later(GOODBYE_SECONDS, self._hang_up)
 
     def _hang_up(self) -> None:
-        for hang_up in self._open.values():
-            hang_up()
+        for request in self._open.values():
+            request.hang_up()
 
 
 _STOPPING = ProblemError(

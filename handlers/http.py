@@ -77,8 +77,14 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     )
     answer_problems(app)
     app.add_middleware(Requests)
-    join(app.router, order_routes(engine, sessions, policy, watch, limits), *more)
-    join(app.router, _health_routes(unready, metrics), contract_routes(asyncapi), login_routes(access))
+    join(
+        app.router,
+        order_routes(engine, sessions, policy, watch, limits),
+        *more,
+        _health_routes(unready, metrics),
+        contract_routes(asyncapi),
+        login_routes(access),
+    )
     write_openapi = app.openapi
     app.openapi = lambda: with_access(with_problems(write_openapi()))  # type: ignore[method-assign]
     guard(app, access, limits, refusing_pages(access))

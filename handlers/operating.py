@@ -19,7 +19,7 @@ from handlers.finding import AlsoWanted, BulkRetry, Reason, SagaPage, SagaQuery
 from handlers.joining import join
 from handlers.operators import Actor
 from handlers.paging import cut, place
-from handlers.problems import documented
+from handlers.problems import OF_BODIES, documented
 from handlers.strict_body import StrictRoute
 from handlers.views import SagaView, as_json, saga_view
 from models.messages import Incoming
@@ -31,10 +31,9 @@ from saga.store import Stored
 from saga.values import Policy
 
 _SAYS_WHY = "Shown in the saga's history, to the customer too."
-_BODY = (400, 413, 415, 422, 503)
 _ACTION: dict[str, Any] = {
     "response_model": SagaView,
-    "responses": documented(404, 409, *_BODY),
+    "responses": documented(404, 409, *OF_BODIES),
 }
 
 
@@ -86,7 +85,7 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         status_code=202,
         tags=["orders"],
         response_model=SagaView,
-        responses=documented(404, 409, *_BODY),
+        responses=documented(404, 409, *OF_BODIES),
     )
     async def cancel_order(caller: AnyCaller, order_id: UUID, body: Wish | None = None) -> Response:
         """Give an order up, as long as its payment was not asked for. Twice is once; the saga tells how it goes on."""
@@ -105,7 +104,7 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         sagas, following = cut(found, wanted.limit, place_of)
         return as_json(SagaPage(items=[saga_view(stored, policy) for stored in sagas], next=following))
 
-    @router.post("/sagas/retry", responses=documented(*_BODY))
+    @router.post("/sagas/retry", responses=documented(*OF_BODIES))
     async def retry_many(body: BulkRetry, also: Annotated[AlsoWanted, Query()], actor: Actor) -> BulkAnswer:
         """Ask the open commands of many sagas again, with an answer for each; by itself only tell what would be done.
 

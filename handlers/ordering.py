@@ -12,7 +12,7 @@ from handlers.access.limits import ORDERS_AGAIN_SECONDS, AtOnce, Limits, too_man
 from handlers.access.refusals import forbidden
 from handlers.conditional import CONDITIONAL_HEADERS, DOCUMENTED, IfNoneMatch, Prefer, Shown, respond, show
 from handlers.paging import After, Limit, cut, place
-from handlers.problems import ProblemError, away, documented
+from handlers.problems import OF_BODIES, ProblemError, away, documented
 from handlers.strict_body import StrictRoute
 from handlers.views import OrderPage, OrderView, SagaView, as_json, order_view, saga_view
 from handlers.watching import Watch
@@ -63,9 +63,7 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         with waits.one_more(caller, "too_many_waits"):
             await watch.changed(order_id, what, seen)
 
-    @router.post(
-        "", status_code=201, response_model=OrderView, responses=_CREATED | documented(400, 413, 415, 422, 503)
-    )
+    @router.post("", status_code=201, response_model=OrderView, responses=_CREATED | documented(*OF_BODIES))
     async def create_order(caller: AnyCaller, body: OrderBody, idempotency_key: IdempotencyKey = None) -> Response:
         """Place an order. With the answer it is committed, and its saga has begun."""
         if caller.user_id not in (None, body.user_id):

@@ -29,6 +29,8 @@ MEDIA_TYPE = "application/problem+json"
 CONTENT = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 """How an OpenAPI document says that an answer is a problem."""
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
+OF_BODIES = (400, 413, 415, 422, 503)
+"""The problems that every operation with a body may answer with."""
 RETRY_AFTER_SECONDS = 2
 """What a client is asked to wait while the database is away."""
 _MAX_ERRORS = 100

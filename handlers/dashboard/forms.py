@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from handlers.access.own_page import from_own_page
 from handlers.finding import Reason
-from handlers.problems import FieldError, InvalidError, ProblemError
+from handlers.problems import FieldError, InvalidError, ProblemError, in_words
 from handlers.strict_body import content_type_of, read_body
 from models.messages import Incoming
 
@@ -102,7 +102,7 @@ def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
         FieldError(
             field=".".join(map(str, error["loc"])) or "form",
             location="form",
-            detail=_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, "),
+            detail=_WORDS.get(error["type"]) or in_words(error),
         )
         for error in errors
     ]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from handlers.joining import join
-from handlers.problems import documented
+from handlers.problems import OF_BODIES, documented
 from handlers.strict_body import StrictRoute
 from handlers.views import as_json
 from handlers.webhooks.asking import Asks
@@ -28,14 +28,12 @@ from handlers.webhooks.views import (
 )
 from handlers.webhooks.webhooks import Webhooks
 
-_BODY = (400, 413, 415, 422, 503)
-
 
 def webhook_routes(webhooks: Webhooks) -> APIRouter:
     """The routes under `/api/webhooks`."""
     router = _router()
 
-    @router.post("", status_code=201, response_model=NewEndpointView, responses=documented(409, *_BODY))
+    @router.post("", status_code=201, response_model=NewEndpointView, responses=documented(409, *OF_BODIES))
     async def subscribe(body: Subscription, by: Asks) -> Response:
         """Have an endpoint told of orders. With the answer comes its secret, this once only."""
         endpoint, secret = await webhooks.subscribe(body, by)
@@ -53,7 +51,7 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
         """An endpoint, and how it takes what it is sent."""
         return as_json(endpoint_view(*await webhooks.find(webhook_id, by)))
 
-    @router.patch("/{webhook_id}", response_model=EndpointView, responses=documented(404, *_BODY))
+    @router.patch("/{webhook_id}", response_model=EndpointView, responses=documented(404, *OF_BODIES))
     async def switch_webhook(webhook_id: UUID, body: StatusWish, by: Asks) -> Response:
         """Enable or disable an endpoint. What waits for one that is disabled fails, and can be delivered again."""
         await webhooks.switch(webhook_id, body.status, by)
@@ -119,7 +117,7 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
         "/{webhook_id}/redeliver",
         status_code=202,
         response_model=Count,
-        responses=documented(404, 409, *_BODY),
+        responses=documented(404, 409, *OF_BODIES),
     )
     async def redeliver_failed(webhook_id: UUID, body: FailedSince, by: Asks) -> Response:
         """Deliver again all that was written since then, and has failed."""

@@ -8,13 +8,11 @@ STANDARD = tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 
 recommends it. Three days and a half in all."""
 JITTER = 0.1
 """Up to this share of a wait is added to it: what failed together is not tried together again."""
-
-
 _LONGEST_WAIT, _MOST_WAITS = 604_800, 50
 """Seconds, and how many."""
 
 
-def waits(text: str) -> tuple[timedelta, ...]:
+def waits_in(text: str) -> tuple[timedelta, ...]:
     """The waits that somebody names, in seconds, separated by commas.
 
     Raises:
