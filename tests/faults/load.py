@@ -7,6 +7,7 @@ service's.
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from uuid import UUID
@@ -93,8 +94,9 @@ class Load:
                 await asyncio.sleep(_LOOK_EVERY)
                 continue
             try:
-                await self._look_with(connection)
-            except _AWAY:
+                with suppress(*_AWAY):
+                    await self._look_with(connection)
+            finally:
                 connection.terminate()
 
     async def _look_with(self, connection: asyncpg.Connection) -> None:
