@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 WORKERS ?= 1
 
-.PHONY: run test pytest lint types style bench prove crash soak lock contract clean
+.PHONY: run test pytest faults lint types style bench prove crash soak lock contract clean
 
 run: $(INSTALLED)  ## the whole system on this machine: PostgreSQL, RabbitMQ, the service, stand-in participants
 	@$(BIN)/python -m local
@@ -18,7 +18,10 @@ lint: $(INSTALLED)  ## of that, what takes seconds
 	@$(MAKE) --no-print-directory -j 2 types style
 
 pytest:
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 20
+
+faults: $(INSTALLED)  ## search at random for long: PARTS="soak proof" for some of it, SEED=new for another seed
+	@$(BIN)/python -m tests.faults $(PARTS) $(if $(SEED),--seed $(SEED))
 
 types:
 	@$(BIN)/mypy
@@ -33,7 +36,7 @@ bench: $(INSTALLED)  ## sagas per second and CPU per saga, beside the transport 
 	@$(BIN)/python -m benchmarks tracing
 	@$(BIN)/python -m benchmarks recovery
 
-soak: $(INSTALLED)  ## half an hour of load while everything breaks; `make test` has two minutes of it
+soak: $(INSTALLED)  ## half an hour of load while everything breaks; `make faults` has three minutes of it
 	@$(BIN)/python -m tests.faults.soak $(SOAK)
 
 prove: $(INSTALLED)  ## search the whole table for what must never happen: long; `make test` has the short version

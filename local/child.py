@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -141,26 +141,30 @@ def born(pid: int) -> str:
     return "" if state == "Z" else fields[18]
 
 
-def freeze(pid: int) -> None:
-    """SIGSTOP for a process and all its descendants, as a fault: they do nothing, and keep all they hold."""
-    # the parents first, so that none is born unseen
-    for one in _family(pid):
-        with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGSTOP)
+def freeze(pid: int) -> list[int]:
+    """SIGSTOP for a process and all its descendants, as a fault: they do nothing, and keep all they hold.
 
-
-def thaw(pid: int) -> None:
-    """SIGCONT for all of them.
-
-    The kernel may leave children out of its list while one of them ends: so it is read while they all stand still, and
-    once more afterwards, until nobody is found to be stopped.
+    Returns:
+        the processes that were stopped, for `thaw`.
     """
-    family = [*_family(pid)]
-    while family:
-        for one in family:
+    frozen: list[int] = []
+    # the parents first; a child that was born meanwhile is found when the list is read again
+    while fresh := [one for one in _family(pid) if one not in frozen]:
+        for one in fresh:
             with suppress(ProcessLookupError):
-                os.kill(one, signal.SIGCONT)
-        family = [one for one in _family(pid) if is_frozen(one)]
+                os.kill(one, signal.SIGSTOP)
+        frozen += fresh
+    return frozen
+
+
+def thaw(frozen: Iterable[int]) -> None:
+    """SIGCONT for the processes that `freeze` stopped.
+
+    They are named and not looked for again: the kernel may leave children out of its list while one of them ends.
+    """
+    for one in frozen:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGCONT)
 
 
 def is_frozen(pid: int) -> bool:

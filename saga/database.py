@@ -25,6 +25,7 @@ at all until then is gone, its connection half open; PostgreSQL has ended the tr
 Sessions = async_sessionmaker[AsyncSession]
 
 
+_TRANSACTION_TIMEOUT = "transaction_timeout"
 _GOODBYE_SECONDS = 0.3
 """How long a connection that is closed waits for the database to hang up: one that is half open never does."""
 
@@ -40,10 +41,19 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no t
             self.terminate()
 
 
-async def _open(*arguments: Any, **options: Any) -> Any:
-    """A connection, with what the address says about TLS: the driver understands that in an address of its own only."""
+async def _open(*arguments: Any, server_settings: dict[str, str], **options: Any) -> Any:
+    """A connection, with what the address says about TLS: the driver understands that in an address of its own only.
+
+    PostgreSQL before 17 has no `transaction_timeout`, and refuses a connection that asks for it.
+    """
     tls = {name: options.pop(name) for name in [*options] if name.startswith("ssl")}
-    return await asyncpg.connect(*arguments, dsn=f"postgresql://?{urlencode(tls)}", **options)
+    at_first = {name: value for name, value in server_settings.items() if name != _TRANSACTION_TIMEOUT}
+    connection = await asyncpg.connect(
+        *arguments, dsn=f"postgresql://?{urlencode(tls)}", server_settings=at_first, **options
+    )
+    if connection.get_server_version() >= (17,):
+        await connection.execute(f"SET {_TRANSACTION_TIMEOUT} = {server_settings[_TRANSACTION_TIMEOUT]}")
+    return connection
 
 
 def _dumps(value: Any) -> str:
@@ -91,6 +101,8 @@ def connect(
                 "statement_timeout": "6000",
                 "lock_timeout": "2000",
                 "idle_in_transaction_session_timeout": "4000",
+                # a worker that hangs between two messages of a statement is neither idle nor in a statement
+                _TRANSACTION_TIMEOUT: "20000",
                 "jit": "off",
                 # a client whose host is gone without a word must not hold its locks for hours
                 "tcp_keepalives_idle": "5",
@@ -137,6 +149,7 @@ async def migrate(engine: AsyncEngine) -> None:
         name="order-service migration",
         command_timeout=None,
         idle_in_transaction_session_timeout="0",
+        transaction_timeout="0",
     )
     try:
         async with patient.begin() as connection:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 
 from local.broker import RabbitMQ
@@ -14,23 +15,57 @@ from local.rabbitmq import rabbitmq as find_rabbitmq
 from saga.database import connect, migrate
 from tests.databases import Databases
 
-LONGEST = (
-    *("test_soak.py", "test_outages.py", "test_mistakes.py", "test_stopping.py", "test_crashes.py"),
-    *("test_browser_actions.py", "test_silence.py", "test_openapi.py", "test_recovery.py", "test_browser_pages.py"),
-    *("test_courier.py", "test_bench_runs.py", "test_deaf.py", "test_scenarios.py", "test_permissions.py"),
-)
-"""Files that take half a minute and more: they come first, so that all the others fill the time beside them. One that
-keeps the machine busy begins beside those that mostly wait."""
+SEED = 20260115
+"""The seed of all that is drawn, unless `--seed` chooses another: a run of the gate is like any other."""
+DEAREST = ("mortal_rabbitmq", "rabbitmq", "postgres")
+"""Servers, the dearest first. What uses them mostly waits: it begins first, and what needs the CPU alone fills in."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """A folder for pictures of the dashboard's pages, for whoever wants to look at them."""
+    """What a run may be told."""
     parser.addoption("--screenshots", type=Path, metavar="FOLDER", help="write a picture of each page of the dashboard")
+    parser.addoption("--seed", type=int, default=SEED, metavar="N", help="draw other orders, faults and inputs")
+    parser.addoption("--long", action="store_true", help="search at length, as `make faults` does")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let hypothesis draw from the same seed as all else, and keep nothing from run to run."""
+    hypothesis.settings.register_profile("seeded", database=None)
+    hypothesis.settings.load_profile("seeded")
+    if config.getoption("hypothesis_seed") is None:
+        config.option.hypothesis_seed = str(config.getoption("--seed"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what searches at length, unless that is asked for; begin with the files whose servers are dearest."""
+    if not config.getoption("--long"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    ranks: dict[Path, int] = {}
+    for item in items:
+        ranks[item.path] = min(ranks.get(item.path, len(DEAREST)), _rank(item))
+    items.sort(key=lambda item: ranks[item.path])
+
+
+def _rank(item: pytest.Item) -> int:
+    names = getattr(item, "fixturenames", ())
+    return next((rank for rank, server in enumerate(DEAREST) if server in names), len(DEAREST))
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """Where chance comes from; pytest names it where a test fails."""
+    chosen: int = pytestconfig.getoption("--seed")
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def at_length(pytestconfig: pytest.Config) -> bool:
+    """Whether to search at length, and not in passing."""
+    chosen: bool = pytestconfig.getoption("--long")
+    return chosen
 
 
 @pytest.fixture(scope="session")

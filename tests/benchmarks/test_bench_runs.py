@@ -15,6 +15,8 @@ from benchmarks.measuring import SIDES, Plan, VoidError, Watcher, measure
 from benchmarks.verify import NotEmptyError, losses, require_empty
 from local.__main__ import PROJECT
 
+pytestmark = pytest.mark.long
+
 QUIET = Watcher(phase=lambda _: None, saga_ended=lambda: None)
 
 

@@ -10,6 +10,8 @@ from local.broker import RabbitMQ
 from local.postgres import PrivatePostgres
 from tests.faults.place import Place
 
+pytestmark = pytest.mark.long
+
 
 async def test_what_is_measured_is_between_an_instant_and_what_is_given_up(
     postgres: PrivatePostgres, rabbitmq: RabbitMQ, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -280,14 +280,14 @@ DECK: Mapping[Suit, tuple[Fault, ...]] = MappingProxyType(
 
 @asynccontextmanager
 async def _frozen(process: Process) -> AsyncIterator[None]:
-    freeze(process.pid)
+    frozen = freeze(process.pid)
     try:
         # the kernel takes its time on a busy machine
         await _until(lambda: is_frozen(process.pid), frozen=True)
         yield
         assert is_frozen(process.pid), f"{process.pid} did not stay stopped"
     finally:
-        thaw(process.pid)
+        thaw(frozen)
     assert process.returncode is None, f"{process.pid} did not survive"
 
 

@@ -1,7 +1,5 @@
 """Killed at any point of a message's life, the service comes back and finishes what it had begun."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from local.broker import RabbitMQ
@@ -20,13 +18,14 @@ def servers(postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str) -> Ser
     return Servers(postgres, rabbitmq, template)
 
 
-async def test_killed_at_every_point_the_service_finishes_what_it_had_begun(servers: Servers) -> None:
-    """One run for every point, others tomorrow; `make crash` has them all, and takes a name as it is shown here."""
-    runs = await run_all(some(datetime.now(UTC).toordinal()), servers)
+async def test_killed_at_every_point_the_service_finishes_what_it_had_begun(servers: Servers, seed: int) -> None:
+    """One run for every point, others with another seed; `make crash` has them all, and takes a name as shown here."""
+    runs = await run_all(some(seed), servers)
     assert {run.cell.point for run in runs} == set(POINTS)
     assert {str(run.cell): run.wrong for run in runs if run.wrong} == {}
 
 
+@pytest.mark.long
 async def test_the_matrix_has_every_step_of_every_scenario_at_which_a_point_is_reached(servers: Servers) -> None:
     table = steps()
     assert list(table) == list(POINTS)
@@ -53,14 +52,14 @@ def _known(point: failpoints.Point, scenario: str) -> int:
     return mine.stop - 1
 
 
-def test_the_short_version_takes_every_point_once_and_every_run_has_its_day() -> None:
+def test_the_short_version_takes_every_point_once_and_every_run_has_its_seed() -> None:
     every = cells()
     assert len(every) == len(set(every))
     taken: set[Cell] = set()
-    for day in range(100):
-        today = list(some(day))
-        assert [cell.point for cell in today] == list(POINTS)
-        taken.update(today)
+    for seed in range(100):
+        drawn = list(some(seed))
+        assert [cell.point for cell in drawn] == list(POINTS)
+        taken.update(drawn)
     assert taken == set(every)
 
 

@@ -7,15 +7,16 @@ the ledgers have to show what the participants really did upon it. A person is t
 left open: of all but a payment that turned up late, since that was refunded.
 """
 
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import UUID
+
+import pytest
 
 from local.billing import LIMIT
 from local.broker import RabbitMQ
@@ -29,11 +30,11 @@ from tests.faults.laws import Promise, World
 from tests.faults.middle import Habits, Lie, Middle, in_the_middle
 from tests.faults.moves import moved_twice
 from tests.faults.place import Place, place
-from tests.faults.seeds import seed_of
 from tests.service import complaints
 from tests.waiting import until
 
-ORDERS = int(os.environ.get("DUPLICATES_ORDERS", "100"))
+ORDERS, MANY_ORDERS = 60, 300
+"""In the gate, and at length."""
 _LONG = 300.0
 """Seconds. Nobody measures here: a machine that is busy may take its time."""
 PATIENT = {"SAGA_STEP_TIMEOUT_SECONDS": "30"}
@@ -41,26 +42,40 @@ PATIENT = {"SAGA_STEP_TIMEOUT_SECONDS": "30"}
 _STEPS = (Command.VALIDATE_INVENTORY, Command.RESERVE_INVENTORY, Command.PROCESS_PAYMENT)
 
 
+Placing = Callable[..., AbstractAsyncContextManager[Place]]
+
+
+@pytest.fixture
+def placing(postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, tmp_path: Path) -> Placing:
+    """A place of its own for each name."""
+
+    def made(name: str, **options: bool) -> AbstractAsyncContextManager[Place]:
+        folder = tmp_path / name
+        folder.mkdir()
+        return place(postgres, rabbitmq, folder, template=template, **options)
+
+    return made
+
+
 async def test_duplicates_disorder_and_lies_change_nothing_but_what_the_first_answer_makes(
-    postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, tmp_path: Path
+    placing: Placing, seed: int, at_length: bool
 ) -> None:
-    seed = seed_of("DUPLICATES_SEED")
-    clean = await _clean(postgres, rabbitmq, template, tmp_path / "clean", seed)
+    count = MANY_ORDERS if at_length else ORDERS
+    clean = await _clean(placing, Random(seed), count)
     async with AsyncExitStack() as stack:
-        folder = _made(tmp_path / "disorder")
-        here = await stack.enter_async_context(place(postgres, rabbitmq, folder, template=template, apart=True))
-        near, far = (rabbitmq.url(vhost) for vhost in (here.vhost, here.outside))
+        here = await stack.enter_async_context(placing("disorder", apart=True))
+        near, far = (here.rabbitmq.url(vhost) for vhost in (here.vhost, here.outside))
         middle = await stack.enter_async_context(in_the_middle(near, far, Habits(), Random(seed)))
         await here.start_service(**PATIENT)
-        await here.mixed(ORDERS, Random(seed))
+        await here.mixed(count, Random(seed))
         await _carried(here, middle)
         middle.deliver_the_late()
         await _carried(here, middle)
         found = await here.world()
 
-    assert middle.late > ORDERS
-    assert middle.carried > 2 * ORDERS * len(_STEPS)
-    assert len(middle.lies) > ORDERS // 20
+    assert middle.late > count
+    assert middle.carried > 2 * count * len(_STEPS)
+    assert len(middle.lies) > count // 20
     lies = _by_order(middle.lies)
     believed = {order_id: won for order_id, told in lies.items() if (won := list(_won(found, order_id, told)))}
     wrong = [
@@ -78,13 +93,11 @@ async def test_duplicates_disorder_and_lies_change_nothing_but_what_the_first_an
     assert complaints(here.service.log) == []
 
 
-async def _clean(
-    postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, folder: Path, seed: int
-) -> dict[UUID, Any]:
+async def _clean(placing: Placing, random: Random, count: int) -> dict[UUID, Any]:
     """How these orders end, and what is done for them, where nobody is in the middle; by customer."""
-    async with place(postgres, rabbitmq, _made(folder), template=template) as here:
+    async with placing("clean") as here:
         await here.start_service(**PATIENT)
-        await here.mixed(ORDERS, Random(seed))
+        await here.mixed(count, random)
         await here.quiet(_LONG)
         found = await here.world()
         assert laws.broken(found) == []
@@ -93,11 +106,6 @@ async def _clean(
 
 def _because_of(believed: Mapping[UUID, list[Lie]], line: str) -> bool:
     return line.startswith(("I3", "I4")) and any(str(order_id) in line for order_id in believed)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 def _end(found: World, order_id: UUID) -> tuple[OrderStatus, Record]:

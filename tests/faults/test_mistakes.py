@@ -17,7 +17,7 @@ from tests.faults.checks import Check, killed_at
 from tests.faults.place import Place, place
 from tests.service import PROJECT, Service
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 AT_ONCE = 6
 """Checks that run side by side."""

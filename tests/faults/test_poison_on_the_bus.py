@@ -1,11 +1,9 @@
 """Thousands of messages that are nearly right, through a real broker to the running service; and then the accounts.
 
 Whatever was consumed is applied, a duplicate, ignored, a conflict or a dead letter: exactly one of them (I12).
-POISON_SEED chooses others, POISON_MESSAGES more of them.
 """
 
 import asyncio
-import os
 import re
 from collections import Counter
 from random import Random
@@ -21,25 +19,23 @@ from tests.faults.envelopes import envelope
 from tests.faults.metrics import metrics
 from tests.faults.mutants import KEYS, Mutants
 from tests.faults.place import Place
-from tests.faults.seeds import seed_of
 from tests.service import complaints, told
 
 TOGETHER = 100
 LOOK_AT_EVERY = 10
 ORDER_ID = re.compile(rb'"orderId": "([0-9a-f-]{36})"')
-MESSAGES = int(os.environ.get("POISON_MESSAGES", "2000"))
+MESSAGES, MANY_MESSAGES = 1_000, 5_000
+"""In the gate, and at length."""
 
 
-async def test_what_was_consumed_is_accounted_for_to_the_last_message(here: Place) -> None:
-    seed = seed_of("POISON_SEED")
+async def test_what_was_consumed_is_accounted_for_to_the_last_message(here: Place, seed: int, at_length: bool) -> None:
+    total = MANY_MESSAGES if at_length else MESSAGES
     service = await here.start_service()
     mutants, orders = Mutants(seed), [str(one) for one in await here.order([Kind.HAPPY, Kind.DECLINED], Random(seed))]
-    messages = [
-        (one.key, _about(one.body, orders, mutants.random)) for one in (mutants.next() for _ in range(MESSAGES))
-    ]
+    messages = [(one.key, _about(one.body, orders, mutants.random)) for one in (mutants.next() for _ in range(total))]
     async with await aio_pika.connect(here.clients.amqp) as connection:
         channel = cast("aiormq.Channel", await (await connection.channel()).get_underlay_channel())
-        for first in range(0, MESSAGES, TOGETHER):
+        for first in range(0, total, TOGETHER):
             await asyncio.gather(
                 *(
                     channel.basic_publish(
@@ -93,7 +89,7 @@ async def test_what_was_consumed_is_accounted_for_to_the_last_message(here: Plac
         # what was handed out once more, since its ack was lost, counts once more
         settled = handled[name] - over_http + refused[key]
         assert consumed[key] <= settled <= received[f"domain.{key}"] + again, name
-    assert consumed.total() >= MESSAGES
+    assert consumed.total() >= total
 
 
 def _good(seed: int) -> Request:
