@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-WORKERS ?= 1
+# what is compiled once need not be compiled by every process that a test starts
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: run test pytest faults lint types style bench prove crash soak lock contract clean
 
@@ -18,6 +19,8 @@ lint: $(INSTALLED)  ## of that, what takes seconds
 	@$(MAKE) --no-print-directory -j 2 types style
 
 pytest:
+	@# compile the tests once, and not in each worker
+	@$(BIN)/python -m pytest --collect-only --quiet --quiet > /dev/null
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 20
 
 faults: $(INSTALLED)  ## search at random for long: PARTS="soak proof" for some of it, SEED=new for another seed

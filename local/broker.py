@@ -103,18 +103,18 @@ class RabbitMQ(ABC):
 
 
 class ForeignRabbitMQ(RabbitMQ):
-    """A RabbitMQ of somebody else, at the address in RABBITMQ_URL: used as it is.
+    """A RabbitMQ that runs already, as one that RABBITMQ_URL names: used as it is.
 
-    Virtual hosts need its management plug-in, expected on port 15672 of the same host.
+    Virtual hosts need its management plug-in on the same host.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, management_port: int = 15672) -> None:
         self._url = URL(url)
         super().__init__(
             self._url.port or 5672,
             host=self._url.host or LOOPBACK,
             user=self._url.user or "guest",
-            management_port=15672,
+            management_port=management_port,
         )
 
     @property

@@ -51,8 +51,12 @@ async def _open(*arguments: Any, server_settings: dict[str, str], **options: Any
     connection = await asyncpg.connect(
         *arguments, dsn=f"postgresql://?{urlencode(tls)}", server_settings=at_first, **options
     )
-    if connection.get_server_version() >= (17,):
-        await connection.execute(f"SET {_TRANSACTION_TIMEOUT} = {server_settings[_TRANSACTION_TIMEOUT]}")
+    try:
+        if connection.get_server_version() >= (17,):
+            await connection.execute(f"SET {_TRANSACTION_TIMEOUT} = {server_settings[_TRANSACTION_TIMEOUT]}")
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 

@@ -35,10 +35,12 @@ _DUE = (
     .order_by(_OUTBOX.c.lease_until)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
+    # a subquery in IN may run once for each row, and each time pick others: WITH runs once, and the limit is one
+    .cte("due")
 )
 _CLAIM = (
     update(_OUTBOX)
-    .where(_OUTBOX.c.id.in_(_DUE.scalar_subquery()))
+    .where(_OUTBOX.c.id.in_(select(_DUE.c.id)))
     .values(lease_until=func.clock_timestamp() + bindparam("lease", type_=Interval()), attempts=_OUTBOX.c.attempts + 1)
     .returning(*(_OUTBOX.c[name] for name in Envelope.__slots__))
 )

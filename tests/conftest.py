@@ -1,6 +1,7 @@
 """The servers of the session and, for every test, a database and a virtual host of its own."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -11,9 +12,9 @@ import pytest
 from local.broker import RabbitMQ
 from local.host import temporary_home
 from local.postgres import PrivatePostgres
-from local.rabbitmq import rabbitmq as find_rabbitmq
 from saga.database import connect, migrate
 from tests.databases import Databases
+from tests.shared import shared_rabbitmq
 
 SEED = 20260115
 """The seed of all that is drawn, unless `--seed` chooses another: a run of the gate is like any other."""
@@ -30,8 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Let hypothesis draw from the same seed as all else, and keep nothing from run to run."""
-    hypothesis.settings.register_profile("seeded", database=None)
+    """Let hypothesis draw from the same seed as all else, keep nothing from run to run, and look at no clock."""
+    hypothesis.settings.register_profile("seeded", database=None, deadline=None)
     hypothesis.settings.load_profile("seeded")
     if config.getoption("hypothesis_seed") is None:
         config.option.hypothesis_seed = str(config.getoption("--seed"))
@@ -83,9 +84,11 @@ def postgres(home: Path) -> Iterator[PrivatePostgres]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(home: Path) -> Iterator[RabbitMQ]:
-    """A running RabbitMQ."""
-    with find_rabbitmq(home / "rabbitmq", say=print) as server:
+def rabbitmq(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A running RabbitMQ. Workers of one run share it: each test has its virtual host."""
+    folder = tmp_path_factory.getbasetemp()
+    # each worker's own folder stands in that of the run
+    with shared_rabbitmq(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder, home / "rabbitmq") as server:
         yield server
 
 

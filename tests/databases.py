@@ -25,6 +25,8 @@ CUT_OTHERS = (
     "SELECT bool_and(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+LOOPS = {f"enable_{way}": "off" for way in ("hashjoin", "mergejoin", "hashagg", "sort", "material")}
+"""Settings that leave nested loops alone: what a planner may choose that knows nothing of a table yet."""
 # A copy that a test has filled more than this is thrown away: what is left behind would slow down the next test.
 MOST_BYTES = 2_000_000
 

@@ -147,8 +147,10 @@ _FAILED_SINCE = (
     )
     .limit(PIECE)
     .with_for_update(skip_locked=True)
+    # WITH runs once; a subquery in IN may run once for each row, and each time pick others
+    .cte("failed")
 )
-_REDELIVER_FAILED = _AFRESH.where(_DELIVERIES.c.id.in_(_FAILED_SINCE.scalar_subquery()))
+_REDELIVER_FAILED = _AFRESH.where(_DELIVERIES.c.id.in_(select(_FAILED_SINCE.c.id)))
 
 
 async def redeliver_failed(session: AsyncSession, webhook_id: UUID, since: datetime) -> int:

@@ -46,10 +46,11 @@ _OF_ALL = (
     .limit(PIECE)
     .with_for_update(of=_DELIVERIES, skip_locked=True)
 )
-_FAIL_OF_ALL = update(_DELIVERIES).where(_DELIVERIES.c.id.in_(_OF_ALL.scalar_subquery())).values(_FAILED)
+# WITH runs once; a subquery in IN may run once for each row, and each time pick others
+_FAIL_OF_ALL = update(_DELIVERIES).where(_DELIVERIES.c.id.in_(select(_OF_ALL.cte("waiting").c.id))).values(_FAILED)
 # that it is still disabled is asked here, too: somebody may have enabled it meanwhile
 _OF_ONE = _OF_ALL.where(_WEBHOOKS.c.id == bindparam("of", type_=Uuid()))
-_FAIL_OF_ONE = update(_DELIVERIES).where(_DELIVERIES.c.id.in_(_OF_ONE.scalar_subquery())).values(_FAILED)
+_FAIL_OF_ONE = update(_DELIVERIES).where(_DELIVERIES.c.id.in_(select(_OF_ONE.cte("waiting").c.id))).values(_FAILED)
 
 
 async def disable(session: AsyncSession, webhook_id: UUID, why: str) -> bool:

@@ -24,13 +24,15 @@ KEPT_FOR = timedelta(days=30)
 OUTLIVED_BY = timedelta(hours=1)
 """How long an endpoint's row outlives its deletion: no transaction that has seen it before takes as long."""
 
+# a subquery in IN may run once for each row, and each time pick others: WITH runs once
 _DELETE = """
-DELETE FROM webhook_deliveries WHERE id IN (
+WITH picked AS MATERIALIZED (
     SELECT old.id FROM webhooks w CROSS JOIN LATERAL (
         SELECT d.id FROM webhook_deliveries d WHERE d.webhook_id = w.id AND {which}
         ORDER BY d.created_at, d.id LIMIT :piece FOR UPDATE SKIP LOCKED
     ) AS old {of} LIMIT :piece
 )
+DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM picked)
 """
 _OLD = text(
     _DELETE.format(which="d.status <> 'pending' AND d.created_at < now() - :kept", of="WHERE w.deleted_at IS NULL")

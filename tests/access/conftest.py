@@ -109,7 +109,8 @@ class House:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(databases: Databases, template: str) -> AsyncIterator[House]:
     with databases.lent(template) as url:
-        async with asking(url) as service:
+        # every operation is asked at once
+        async with asking(url, limits=Limits(user_requests_per_second=1000)) as service:
             house = House(service, "")
             order_id = await house.place()
             cancelled = await house.ask("service", "POST", f"/api/orders/{order_id}/cancel")

@@ -28,6 +28,8 @@ from tests.service import complaints, told
 from tests.waiting import until
 
 INSTANCES = 2
+pytestmark = pytest.mark.long
+
 COPIES = Habits(copies=(50, 50), only_answers=True, spread=0, late=0, lies=0)
 TOGETHER = {"SAGA_STEP_TIMEOUT_SECONDS": "0.5", "SAGA_RETRY_DELAY_SECONDS": "0.1", "SAGA_REASK_SECONDS": "0.5"}
 """Deadlines as long as the participants take."""

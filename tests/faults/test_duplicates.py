@@ -33,7 +33,7 @@ from tests.faults.place import Place, place
 from tests.service import complaints
 from tests.waiting import until
 
-ORDERS, MANY_ORDERS = 60, 300
+ORDERS, MANY_ORDERS = 20, 300
 """In the gate, and at length."""
 _LONG = 300.0
 """Seconds. Nobody measures here: a machine that is busy may take its time."""

@@ -24,7 +24,7 @@ from tests.service import complaints, told
 TOGETHER = 100
 LOOK_AT_EVERY = 10
 ORDER_ID = re.compile(rb'"orderId": "([0-9a-f-]{36})"')
-MESSAGES, MANY_MESSAGES = 1_000, 5_000
+MESSAGES, MANY_MESSAGES = 300, 5_000
 """In the gate, and at length."""
 
 

@@ -171,7 +171,7 @@ async def test_a_stream_ends_properly_when_the_service_stops(live: Live) -> None
 
 async def test_whoever_does_not_read_is_cut_when_the_service_stops(live: Live) -> None:
     order_id = await live.place()
-    live.here.followers.keep_alive = 0.05
+    live.here.followers.keep_alive, live.here.followers.patience = 0.05, 600
     async with connected(live.url, f"GET /api/orders/{order_id}/events", SMALL):
         await _all_wait(live, 1)
         for number in range(1, 31):
@@ -181,8 +181,8 @@ async def test_whoever_does_not_read_is_cut_when_the_service_stops(live: Live) -
         live.here.stop()
         await _looked_away(live)
         assert len(live.here.followers) == 1
-        # it would have as long as it is let to read: 10 s
-        async with asyncio.timeout(3):
+        # it would have ten minutes to read
+        async with asyncio.timeout(60):
             await live.nobody_follows()
 
 

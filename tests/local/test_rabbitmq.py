@@ -1,6 +1,7 @@
 """The private RabbitMQ."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,18 +35,24 @@ async def get_all(url: str) -> list[bytes]:
     return found
 
 
-def test_messages_outlive_stop_and_kill_beside_another_node(home: Path, rabbitmq: RabbitMQ) -> None:
+@pytest.fixture(scope="module")
+def node(home: Path) -> Iterator[RabbitMQ]:
+    """A node that nobody else uses."""
     with find_rabbitmq(home / "second") as node:
-        address = node.create_vhost("shop")
-        asyncio.run(put(address, b"one"))
-        node.stop()
-        node.start()
-        asyncio.run(put(address, b"two"))
-        node.kill()
-        assert not accepts(address)
-        assert accepts(rabbitmq.url())
-        node.start()
-        assert asyncio.run(get_all(address)) == [b"one", b"two"]
+        yield node
+
+
+def test_messages_outlive_stop_and_kill_beside_another_node(node: RabbitMQ, rabbitmq: RabbitMQ) -> None:
+    address = node.create_vhost("shop")
+    asyncio.run(put(address, b"one"))
+    node.stop()
+    node.start()
+    asyncio.run(put(address, b"two"))
+    node.kill()
+    assert not accepts(address)
+    assert accepts(rabbitmq.url())
+    node.start()
+    assert asyncio.run(get_all(address)) == [b"one", b"two"]
 
 
 async def test_virtual_hosts_are_worlds_of_their_own(rabbitmq: RabbitMQ) -> None:
@@ -64,17 +71,17 @@ def test_deleting_what_is_not_there_is_an_error(rabbitmq: RabbitMQ) -> None:
         rabbitmq.delete_vhost("never")
 
 
-async def test_a_memory_alarm_blocks_publishers_until_it_is_cleared(rabbitmq: RabbitMQ, vhost: str) -> None:
-    async with await aio_pika.connect(vhost) as connection:
+async def test_a_memory_alarm_blocks_publishers_until_it_is_cleared(node: RabbitMQ) -> None:
+    async with await aio_pika.connect(node.create_vhost("alarmed")) as connection:
         channel = await connection.channel()
         queue = await channel.declare_queue("kept", durable=True, arguments=QUORUM)
-        await asyncio.to_thread(rabbitmq.raise_memory_alarm)
+        await asyncio.to_thread(node.raise_memory_alarm)
         try:
             publishing = asyncio.ensure_future(channel.default_exchange.publish(aio_pika.Message(b"x"), queue.name))
             done, _ = await asyncio.wait([publishing], timeout=0.5)
             assert not done
         finally:
-            await asyncio.to_thread(rabbitmq.clear_memory_alarm)
+            await asyncio.to_thread(node.clear_memory_alarm)
         await asyncio.wait_for(publishing, 10)
 
 

@@ -37,7 +37,8 @@ FROM (
 @pytest.fixture
 async def many(migrated: str) -> AsyncIterator[AsyncEngine]:
     """A database with many sagas, nearly all of which have ended well."""
-    engine = connect(migrated, connections=1, name="test")
+    # so many rows take longer than a statement of the service may
+    engine = connect(migrated, connections=1, name="test", command_timeout=None, statement_timeout="0")
     async with engine.begin() as connection:
         await connection.execute(text(_MANY_ORDERS), {"many": MANY})
         await connection.execute(text(_MANY_SAGAS), {"many": MANY})

@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from prometheus_client import REGISTRY
 
+from saga.database import connect, statements
 from saga.engine import Engine
 from saga.overview import look
 from saga.rows import changed
@@ -22,6 +23,7 @@ from saga.webhooks.attempts import Attempt, Claimed, Verdict, verdict
 from saga.webhooks.disabling import DISABLED
 from saga.webhooks.housekeeping import Housekeeping
 from saga.webhooks.sender import Sender
+from tests.databases import LOOPS
 from tests.engine.conftest import order_request, running_engine
 from tests.waiting import until
 from tests.webhooks.conftest import System, happy
@@ -496,6 +498,8 @@ async def test_housekeeping_forgets_what_is_long_over_and_what_was_deleted(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "PIECE", 7)
+    pool = connect(system.place.pool.url, connections=1, name="test", **LOOPS)
+    tidier = Housekeeping(statements(pool))
     kept, gone = await system.endpoint("/kept"), await system.endpoint("/gone")
     for endpoint in (kept, gone):
         await system.write(endpoint.id, 40)
@@ -510,7 +514,7 @@ async def test_housekeeping_forgets_what_is_long_over_and_what_was_deleted(
         "UPDATE webhooks SET previous_secret_until = now() - interval '1 s' WHERE previous_secret IS NOT NULL"
     )
     await system.place.call(endpoints.delete, gone.id)
-    await Housekeeping(system.place.sessions).tidy()
+    await tidier.tidy()
     assert {(row["webhook_id"], row["status"]) for row in await system.place.deliveries()} == {(kept.id, "pending")}
     assert len(await system.place.deliveries()) == 5
     # the row itself stays as long as a transaction may still know it
@@ -518,7 +522,8 @@ async def test_housekeeping_forgets_what_is_long_over_and_what_was_deleted(
     await system.place.execute(
         "UPDATE webhooks SET deleted_at = now() - interval '2 hours' WHERE deleted_at IS NOT NULL"
     )
-    await Housekeeping(system.place.sessions).tidy()
+    await tidier.tidy()
+    await pool.dispose()
     assert await system.place.rows("SELECT id, previous_secret FROM webhooks") == [
         {"id": kept.id, "previous_secret": None}
     ]

@@ -1,0 +1,18 @@
+"""A claim takes no more than it may, however PostgreSQL goes about it."""
+
+from datetime import timedelta
+
+from saga.database import connect, sessions
+from saga.outbox_store import claim_overdue
+from tests.databases import LOOPS
+from tests.relay.conftest import Outbox, envelope, lease_over
+
+
+async def test_no_more_than_the_limit_is_claimed_whatever_the_plan(migrated: str, outbox: Outbox) -> None:
+    await outbox.write(*(envelope(lease_until=lease_over()) for _ in range(40)))
+    pool = connect(migrated, connections=1, name="test", **LOOPS)
+    async with sessions(pool)() as session, session.begin():
+        claimed = await claim_overdue(session, timedelta(seconds=30), 7)
+    await pool.dispose()
+    assert len(claimed) == 7
+    assert sum(row["attempts"] for row in await outbox.rows()) == 7
