@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from local.postgres import PrivatePostgres
 from saga.database import connect
+from tests.faults.place import through
 from tests.faults.proxy import proxied
 
 
@@ -27,3 +28,25 @@ async def test_a_pool_is_closed_soon_and_without_a_word_although_the_database_is
             await pool.dispose()
         proxy.resume()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_worker_that_hangs_in_the_middle_of_a_statement_does_not_keep_its_locks(
+    postgres: PrivatePostgres, migrated: str
+) -> None:
+    async with proxied(postgres.port) as proxy:
+        pool = connect(through(migrated, proxy), connections=1, name="hung", transaction_timeout="500")
+        connection = await pool.connect()
+        await connection.execute(text("LOCK TABLE orders"))
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        # the statement has been parsed and is not executed: neither idle nor running, as PostgreSQL sees it
+        await driver.prepare("SELECT 1")
+        proxy.mute_open()
+        other = connect(migrated, connections=1, name="other", lock_timeout="5000")
+        async with other.begin() as waiting:
+            await waiting.execute(text("LOCK TABLE orders"))
+        await other.dispose()
+        driver.terminate()
+        await connection.invalidate()
+        await connection.close()
+        await pool.dispose()
