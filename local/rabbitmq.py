@@ -18,7 +18,7 @@ STOP_SECONDS = 2.0
 # The data belong to the node's name. Nobody else can meet it: every node has an epmd of its own.
 NODE = "orders@localhost"
 # How old the numbers of a quorum queue may be; 5 s by default.
-QUORUM_TICK_MS = 250
+QUORUM_TICK_MS = 500
 
 
 def quiet(_: str) -> None:

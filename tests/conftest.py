@@ -18,6 +18,8 @@ from tests.shared import shared_rabbitmq
 
 SEED = 20260115
 """The seed of all that is drawn, unless `--seed` chooses another: a run of the gate is like any other."""
+EXAMPLES, MANY_EXAMPLES = 50, 1_000
+"""Of each property that hypothesis searches: in the gate, and at length."""
 DEAREST = ("mortal_rabbitmq", "rabbitmq", "postgres")
 """Servers, the dearest first. What uses them mostly waits: it begins first, and what needs the CPU alone fills in."""
 
@@ -32,7 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Let hypothesis draw from the same seed as all else, keep nothing from run to run, and look at no clock."""
-    hypothesis.settings.register_profile("seeded", database=None, deadline=None)
+    examples = MANY_EXAMPLES if config.getoption("--long") else EXAMPLES
+    hypothesis.settings.register_profile("seeded", database=None, deadline=None, max_examples=examples)
     hypothesis.settings.load_profile("seeded")
     if config.getoption("hypothesis_seed") is None:
         config.option.hypothesis_seed = str(config.getoption("--seed"))

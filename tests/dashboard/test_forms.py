@@ -357,7 +357,7 @@ _VALUES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_whatever_is_sent_is_answered_in_words(desk: Desk, data: Any) -> None:
     """`Desk.send` sees that no answer is a 5xx."""

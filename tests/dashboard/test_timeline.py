@@ -3,7 +3,7 @@
 from datetime import timedelta
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.dashboard.timeline import SCALE, bars, lines, stays
@@ -46,7 +46,6 @@ def test_what_is_undone_after_the_end_is_a_stay_of_its_own() -> None:
     assert bars(saga.saga, stayed)[-1].x + bars(saga.saga, stayed)[-1].width >= SCALE
 
 
-@settings(max_examples=100, deadline=None)
 @given(POLICIES, st.lists(STEPS, max_size=30))
 def test_whatever_happened_everything_is_within_the_time_line(policy: Policy, steps: list[str | Event]) -> None:
     dialogue = walked(policy, steps)

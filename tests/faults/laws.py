@@ -62,10 +62,11 @@ class World:
     expected_letters: Counter[str] = field(default_factory=Counter)
 
     @property
-    def parkings(self) -> Counter[str]:
-        """A copy of the command for each parking, however often it was asked again meanwhile (rule 2)."""
+    def owed_letters(self) -> Counter[str]:
+        """What was expected, and a copy of the command for each parking, however often it was asked again (rule 2)."""
         entries = (one for stored, _ in self.stored.values() for one in stored.saga.history)
-        return Counter(unanswered=sum(one.get("count", 1) for one in entries if one["status"] == "Parked"))
+        parked = sum(one.get("count", 1) for one in entries if one["status"] == "Parked")
+        return self.expected_letters + Counter(unanswered=parked)
 
 
 async def world(
@@ -213,7 +214,7 @@ def _of_replies(stored: Stored, event_ids: set[str]) -> Iterator[str]:
 def _of_rest(world: World) -> Iterator[str]:
     if world.outbox:
         yield f"I10: {world.outbox} messages are left in the outbox"
-    letters, expected = Counter(world.letters), world.expected_letters + world.parkings
+    letters, expected = Counter(world.letters), world.owed_letters
     if letters != expected:
         yield f"I12: dead letters {dict(letters)}, expected {dict(expected)}"
     for order_id in world.done.keys() - world.stored.keys():

@@ -33,8 +33,10 @@ from tests.faults.place import Place, place
 from tests.service import complaints
 from tests.waiting import until
 
-ORDERS, MANY_ORDERS = 20, 300
-"""In the gate, and at length."""
+pytestmark = pytest.mark.long
+
+ORDERS = 200
+"""So many that there are lies enough among the answers, whatever is drawn."""
 _LONG = 300.0
 """Seconds. Nobody measures here: a machine that is busy may take its time."""
 PATIENT = {"SAGA_STEP_TIMEOUT_SECONDS": "30"}
@@ -58,24 +60,23 @@ def placing(postgres: PrivatePostgres, rabbitmq: RabbitMQ, template: str, tmp_pa
 
 
 async def test_duplicates_disorder_and_lies_change_nothing_but_what_the_first_answer_makes(
-    placing: Placing, seed: int, at_length: bool
+    placing: Placing, seed: int
 ) -> None:
-    count = MANY_ORDERS if at_length else ORDERS
-    clean = await _clean(placing, Random(seed), count)
+    clean = await _clean(placing, Random(seed))
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(placing("disorder", apart=True))
         near, far = (here.rabbitmq.url(vhost) for vhost in (here.vhost, here.outside))
         middle = await stack.enter_async_context(in_the_middle(near, far, Habits(), Random(seed)))
         await here.start_service(**PATIENT)
-        await here.mixed(count, Random(seed))
+        await here.mixed(ORDERS, Random(seed))
         await _carried(here, middle)
         middle.deliver_the_late()
         await _carried(here, middle)
         found = await here.world()
 
-    assert middle.late > count
-    assert middle.carried > 2 * count * len(_STEPS)
-    assert len(middle.lies) > count // 20
+    assert middle.late > ORDERS
+    assert middle.carried > 2 * ORDERS * len(_STEPS)
+    assert len(middle.lies) > ORDERS // 20
     lies = _by_order(middle.lies)
     believed = {order_id: won for order_id, told in lies.items() if (won := list(_won(found, order_id, told)))}
     wrong = [
@@ -93,11 +94,11 @@ async def test_duplicates_disorder_and_lies_change_nothing_but_what_the_first_an
     assert complaints(here.service.log) == []
 
 
-async def _clean(placing: Placing, random: Random, count: int) -> dict[UUID, Any]:
+async def _clean(placing: Placing, random: Random) -> dict[UUID, Any]:
     """How these orders end, and what is done for them, where nobody is in the middle; by customer."""
     async with placing("clean") as here:
         await here.start_service(**PATIENT)
-        await here.mixed(count, random)
+        await here.mixed(ORDERS, random)
         await here.quiet(_LONG)
         found = await here.world()
         assert laws.broken(found) == []

@@ -73,7 +73,7 @@ FLOODS = [
 @pytest.mark.parametrize("here", [P.VALIDATING, P.CHARGING, P.RELEASING, P.FAILED, P.COMPENSATED_RELEASING])
 def test_the_history_stays_short(here: Position, flood: Callable[[Dialogue, int], None]) -> None:
     saga = standing_at(here)
-    for number in range(300):
+    for number in range(150):
         flood(saga, number)
         assert len(saga.saga.history) < FEW, saga.story()[-8:]
 

@@ -8,7 +8,7 @@ from unittest.mock import patch
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.states import OrderStatus, Position, Timer
@@ -28,7 +28,6 @@ def _tampered(saga: Saga, index: int, **changed: Any) -> list[Any]:
     return history
 
 
-@settings(max_examples=400, deadline=None)
 @given(POLICIES, st.lists(STEPS, max_size=60))
 def test_whatever_happens_to_a_saga_its_history_gives_its_row(policy: Policy, steps: list[str | Event]) -> None:
     assert refold(walked(policy, steps).saga) == []

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.states import Command, Position, Timer
@@ -68,13 +68,11 @@ def walked(policy: Policy, steps: list[str | Event]) -> Dialogue:
     return saga
 
 
-@settings(max_examples=400, deadline=None)
 @given(POLICIES, st.lists(STEPS, max_size=60))
 def test_nothing_that_must_hold_is_broken_by_any_walk(policy: Policy, steps: list[str | Event]) -> None:
     walked(policy, steps)
 
 
-@settings(max_examples=200, deadline=None)
 @given(POLICIES, st.lists(STEPS, max_size=40))
 def test_once_participants_answer_every_walk_ends(policy: Policy, steps: list[str | Event]) -> None:
     saga = walked(policy, steps)
@@ -83,7 +81,6 @@ def test_once_participants_answer_every_walk_ends(policy: Policy, steps: list[st
     assert saga.saga.position in (Position.COMPLETED, Position.FAILED, Position.COMPENSATED)
 
 
-@settings(max_examples=200, deadline=None)
 @given(POLICIES, st.lists(STEPS, max_size=40))
 def test_every_message_may_come_twice(policy: Policy, steps: list[str | Event]) -> None:
     """The second copy moves nothing but the repeated success of a command that is open again."""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.states import Position
@@ -48,7 +48,6 @@ def forward(way: Way) -> Way:
     return [(here, to) for here, to in way if here.open_command in FORWARD_STEPS]
 
 
-@settings(max_examples=300, deadline=None)
 @given(POLICIES, st.sampled_from(Position), st.lists(STEPS | LATE, max_size=30))
 def test_the_way_found_is_the_way_gone(policy: Policy, road: Position, steps: list[str | Event]) -> None:
     saga, gone, told = walk(policy, road, steps)

@@ -7,7 +7,7 @@ from typing import Any, Self
 from uuid import UUID, uuid5
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.states import Command
@@ -102,7 +102,6 @@ def require_a_tree(saga: Told) -> None:
 ORIGINS = st.sampled_from([None, SOMEBODYS, "published"])
 
 
-@settings(max_examples=200, deadline=None)
 @given(POLICIES, st.lists(st.tuples(STEPS, ORIGINS), max_size=40))
 def test_whatever_happens_the_spans_are_one_tree(policy: Policy, steps: list[tuple[Any, str | None]]) -> None:
     saga = Told(policy)
@@ -113,7 +112,6 @@ def test_whatever_happens_the_spans_are_one_tree(policy: Policy, steps: list[tup
         require_a_tree(saga)
 
 
-@settings(max_examples=50, deadline=None)
 @given(POLICIES, st.lists(STEPS, max_size=40))
 def test_of_a_saga_that_is_not_sampled_nothing_is_told(policy: Policy, steps: list[Any]) -> None:
     saga = Told(policy, sampled=False)
