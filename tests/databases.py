@@ -9,8 +9,11 @@ from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import asyncpg
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from local.postgres import PrivatePostgres
+from saga.database import connect
 
 T = TypeVar("T")
 
@@ -25,8 +28,6 @@ CUT_OTHERS = (
     "SELECT bool_and(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
-LOOPS = {f"enable_{way}": "off" for way in ("hashjoin", "mergejoin", "hashagg", "sort", "material")}
-"""Settings that leave nested loops alone: what a planner may choose that knows nothing of a table yet."""
 # A copy that a test has filled more than this is thrown away: what is left behind would slow down the next test.
 MOST_BYTES = 2_000_000
 
@@ -38,6 +39,20 @@ class Copy:
     name: str
     connection: Any
     shape: list[Any]
+
+
+def connect_looping(url: str | URL) -> AsyncEngine:
+    """A pool whose plans are nested loops alone: what a planner may choose that knows nothing of a table yet."""
+    return connect(
+        url,
+        connections=1,
+        name="test",
+        enable_hashjoin="off",
+        enable_mergejoin="off",
+        enable_hashagg="off",
+        enable_sort="off",
+        enable_material="off",
+    )
 
 
 class Databases:

@@ -2,15 +2,15 @@
 
 from datetime import timedelta
 
-from saga.database import connect, sessions
+from saga.database import sessions
 from saga.outbox_store import claim_overdue
-from tests.databases import LOOPS
+from tests.databases import connect_looping
 from tests.relay.conftest import Outbox, envelope, lease_over
 
 
 async def test_no_more_than_the_limit_is_claimed_whatever_the_plan(migrated: str, outbox: Outbox) -> None:
     await outbox.write(*(envelope(lease_until=lease_over()) for _ in range(40)))
-    pool = connect(migrated, connections=1, name="test", **LOOPS)
+    pool = connect_looping(migrated)
     async with sessions(pool)() as session, session.begin():
         claimed = await claim_overdue(session, timedelta(seconds=30), 7)
     await pool.dispose()

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from prometheus_client import REGISTRY
 
-from saga.database import connect, statements
+from saga.database import statements
 from saga.engine import Engine
 from saga.overview import look
 from saga.rows import changed
@@ -23,7 +23,7 @@ from saga.webhooks.attempts import Attempt, Claimed, Verdict, verdict
 from saga.webhooks.disabling import DISABLED
 from saga.webhooks.housekeeping import Housekeeping
 from saga.webhooks.sender import Sender
-from tests.databases import LOOPS
+from tests.databases import connect_looping
 from tests.engine.conftest import order_request, running_engine
 from tests.waiting import until
 from tests.webhooks.conftest import System, happy
@@ -498,7 +498,7 @@ async def test_housekeeping_forgets_what_is_long_over_and_what_was_deleted(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "PIECE", 7)
-    pool = connect(system.place.pool.url, connections=1, name="test", **LOOPS)
+    pool = connect_looping(system.place.pool.url)
     tidier = Housekeeping(statements(pool))
     kept, gone = await system.endpoint("/kept"), await system.endpoint("/gone")
     for endpoint in (kept, gone):
