@@ -117,7 +117,7 @@ def compose(settings: Settings) -> Service:
     asking = statements(pools.reading)
     bus = Bus(settings.amqp_dsn)
     relay = Relay(statements(pools.outbox), bus)
-    sender = Sender(settings.allowed_receivers)
+    sender = Sender(settings.allowed_receivers, settings.denied_receivers, proxy=settings.egress_proxy)
     courier = Courier(sessions(pools.webhooks), sender, settings.webhook_waits)
     housekeeping = Housekeeping(statements(pools.webhooks))
     engine = Engine(sessions(pools.sagas), settings.policy, relay.hand_over, courier.wake)

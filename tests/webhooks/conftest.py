@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from handlers.webhooks.webhooks import Webhooks
 from models.states import SUBSCRIBABLE
 from saga.cells import Signal
 from saga.database import Sessions, connect, sessions, statements
@@ -25,6 +26,7 @@ from saga.webhooks.sender import Sender
 from tests.engine.conftest import order_request, reply, running_engine
 from tests.waiting import until
 from tests.webhooks.receiver import Receiver, receiving
+from tests.webhooks.receiving import Loopback
 
 OWNER = "key:shop"
 MOST_AT_ONCE = 10_000
@@ -77,6 +79,12 @@ async def place(migrated: str) -> AsyncIterator[Place]:
     pool = connect(migrated, connections=4, name="test")
     yield Place(pool)
     await pool.dispose()
+
+
+@pytest.fixture
+async def webhooks(place: Place) -> Webhooks:
+    """What people do about endpoints; names are looked up by the system's resolver, and nothing leaves the machine."""
+    return Webhooks(sessions(place.pool), place.sessions, Sender(frozenset(), network=Loopback()), lambda: None)
 
 
 @pytest.fixture
