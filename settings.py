@@ -23,6 +23,7 @@ from saga.values import Policy
 from saga.webhooks.addresses import Allowed, Denied, allowances, denials
 from saga.webhooks.proxy import Proxy, read_proxy
 from saga.webhooks.schedule import STANDARD, waits_in
+from saga.webhooks.wrapping import Wrapping, read_keys
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 _READ = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
@@ -54,6 +55,7 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     webhook_deny: str | None = None
     webhook_proxy: SecretStr | None = None
     webhook_retry_seconds: str | None = None
+    webhook_secret_key: SecretStr | None = None
     test_failpoint: str | None = None
     """For the fault tests: see `saga.failpoints`."""
 
@@ -101,6 +103,13 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     def _a_proxy(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             read_proxy(value.get_secret_value())
+        return value
+
+    @field_validator("webhook_secret_key")
+    @classmethod
+    def _keys_of_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_keys(value.get_secret_value())
         return value
 
     @field_validator("webhook_retry_seconds")
@@ -181,6 +190,11 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     def egress_proxy(self) -> Proxy | None:
         """What webhooks go through; None: nothing."""
         return read_proxy(self.webhook_proxy.get_secret_value()) if self.webhook_proxy else None
+
+    @property
+    def wrapping(self) -> Wrapping:
+        """How the secrets of webhooks are stored."""
+        return Wrapping(read_keys(self.webhook_secret_key.get_secret_value()) if self.webhook_secret_key else ())
 
     @property
     def webhook_waits(self) -> tuple[timedelta, ...]:

@@ -21,6 +21,7 @@ from saga.webhooks.deliveries import Delivery
 from saga.webhooks.endpoints import Endpoint, Health
 from saga.webhooks.resolving import TooManyLookUpsError
 from saga.webhooks.sender import Sender
+from saga.webhooks.wrapping import Wrapping
 
 MOST_ENDPOINTS, MOST_ENDPOINTS_OF_PERSON = 50, 5
 """Of a service's key, which may be many customers' systems; and of a person, who is one."""
@@ -36,13 +37,22 @@ class Webhooks:
         statements: in which every statement is one.
         sender: knows where webhooks may be sent to.
         announced: is told that something waits to be sent.
+        wrapping: wraps the secrets that are stored.
     """
 
-    def __init__(self, sessions: Sessions, statements: Sessions, sender: Sender, announced: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        statements: Sessions,
+        sender: Sender,
+        announced: Callable[[], None],
+        wrapping: Wrapping,
+    ) -> None:
         self._sessions = sessions
         self._statements = statements
         self._sender = sender
         self._announced = announced
+        self._wrapping = wrapping
         self._asked_for = Rate(ASKED_FOR_PER_SECOND)
 
     async def subscribe(self, wanted: Subscription, by: Asking) -> tuple[Endpoint, str]:
@@ -65,7 +75,9 @@ class Webhooks:
         async with self._sessions() as session, session.begin():
             await endpoints.lock_owner(session, by.owner)
             _require_room(await endpoints.count_endpoints(session, by.owner), by)
-            return await endpoints.subscribe(session, by.owner, wanted.url, wanted.events, user_id, wanted.description)
+            return await endpoints.subscribe(
+                session, self._wrapping, by.owner, wanted.url, wanted.events, user_id, wanted.description
+            )
 
     async def listed(self, wanted: EndpointQuery, by: Asking) -> tuple[list[tuple[Endpoint, Health]], str | None]:
         """Endpoints with their health, newest first, and where the next page begins."""
@@ -97,7 +109,7 @@ class Webhooks:
     async def rotate_secret(self, id_: UUID, by: Asking) -> str:
         """Its new secret, which nothing tells again; the one before signs too for a while."""
         async with self._statements() as session:
-            return await endpoints.rotate_secret(session, id_, by.sees)
+            return await endpoints.rotate_secret(session, id_, self._wrapping, by.sees)
 
     async def ping(self, id_: UUID, by: Asking) -> Delivery:
         """Have it sent a test, once.

@@ -15,6 +15,7 @@ from handlers.webhooks.webhooks import MOST_ENDPOINTS_OF_PERSON, Webhooks
 from models.states import WebhookType
 from saga.webhooks.resolving import Resolver, TooManyLookUpsError
 from tests.waiting import until
+from tests.webhooks.conftest import Place
 from tests.webhooks.receiving import PUBLIC
 
 
@@ -96,6 +97,11 @@ async def test_one_owner_has_two_names_looked_up_at_once(names: NameServer) -> N
     names.answer.set()
     await holds(lambda: len(resolver) == 0)
     assert await resolver("quick.attacker.com", "user:one")
+
+
+@pytest.fixture
+def webhooks(place: Place) -> Webhooks:
+    return place.webhooks()
 
 
 def subscription(host: str) -> Subscription:
