@@ -45,18 +45,18 @@ WITH RECURSIVE waiting (id) AS (
             ORDER BY d.webhook_id LIMIT 1)
     FROM waiting WHERE waiting.id IS NOT NULL
 ), owners AS (
-    SELECT w.owner, sum(busy.attempts) AS attempts
-    FROM unnest(:busy, :counts) AS busy (id, attempts) JOIN webhooks w ON w.id = busy.id GROUP BY w.owner
+    SELECT w.owner, sum(known.attempts) AS attempts
+    FROM unnest(:known, :counts, :slots) AS known (id, attempts, slots) JOIN webhooks w ON w.id = known.id
+    GROUP BY w.owner
 ), ready AS (
     SELECT w.id, w.owner, w.url, w.secret, w.resting_until,
         CASE WHEN w.previous_secret_until > now() THEN w.previous_secret END AS previous_secret,
-        w.failures > 0 OR slow.id IS NOT NULL AS held_back,
+        w.failures > 0 OR coalesce(known.slots < :each, false) AS held_back,
         :of_owner - coalesce(owners.attempts, 0) AS of_owner,
-        CASE WHEN w.failures > 0 THEN 1 ELSE coalesce(slow.slots, :each) END - coalesce(busy.attempts, 0) AS attempts
+        CASE WHEN w.failures > 0 THEN 1 ELSE coalesce(known.slots, :each) END - coalesce(known.attempts, 0) AS attempts
     FROM waiting
     JOIN webhooks w ON w.id = waiting.id AND w.status = 'enabled' AND w.deleted_at IS NULL
-    LEFT JOIN unnest(:busy, :counts) AS busy (id, attempts) ON busy.id = w.id
-    LEFT JOIN unnest(:slow, :slots) AS slow (id, slots) ON slow.id = w.id
+    LEFT JOIN unnest(:known, :counts, :slots) AS known (id, attempts, slots) ON known.id = w.id
     LEFT JOIN owners ON owners.owner = w.owner
 ), room AS (
     SELECT w.*, greatest(w.resting_until, (
@@ -69,17 +69,16 @@ WITH RECURSIVE waiting (id) AS (
            OR split_part(w.previous_secret, ':', 2) = any(:keys))
 )
 """
-_BUSY = (
-    bindparam("busy", type_=ARRAY(Uuid())),
+_HAND = (
+    bindparam("known", type_=ARRAY(Uuid())),
     bindparam("counts", type_=ARRAY(Integer())),
+    bindparam("slots", type_=ARRAY(Integer())),
     bindparam("each", type_=Integer()),
     bindparam("of_owner", type_=Integer()),
     bindparam("held_back", type_=Integer()),
-    bindparam("slow", type_=ARRAY(Uuid())),
-    bindparam("slots", type_=ARRAY(Integer())),
     bindparam("keys", type_=ARRAY(Text())),
 )
-_UNTIL_NEXT = text(f"{_ROOM} SELECT min(first_at) - clock_timestamp() FROM room").bindparams(*_BUSY)  # noqa: S608 - our own words
+_UNTIL_NEXT = text(f"{_ROOM} SELECT min(first_at) - clock_timestamp() FROM room").bindparams(*_HAND)  # noqa: S608 - our own words
 # now() can be searched for along an index, clock_timestamp() cannot
 _CLAIM = text(f"""{_ROOM}, shuffled AS (
     SELECT *, random() AS place FROM room WHERE first_at <= now()
@@ -107,7 +106,7 @@ UPDATE webhook_deliveries d SET lease = gen_random_uuid(), next_attempt_at = clo
 FROM taken WHERE d.id = taken.id
 RETURNING d.id, d.webhook_id, d.event_id, d.order_id, d.type, d.body, d.traceparent, d.attempts, d.lease,
     taken.url, taken.secret, taken.previous_secret, taken.held_back, clock_timestamp() AS now
-""").bindparams(*_BUSY, bindparam("free", type_=Integer()), bindparam("lease", type_=Interval()))  # noqa: S608 - our own words
+""").bindparams(*_HAND, bindparam("free", type_=Integer()), bindparam("lease", type_=Interval()))  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +124,14 @@ class Hand:
     def values(self) -> dict[str, Any]:
         """What the statements are told of it."""
         busy = Counter(one.webhook_id for one in self.under_way)
+        known = busy.keys() | self.slots.keys()
         return {
-            "busy": list(busy),
-            "counts": list(busy.values()),
+            "known": list(known),
+            "counts": [busy[id_] for id_ in known],
+            "slots": [self.slots.get(id_, MOST_EACH) for id_ in known],
             "each": MOST_EACH,
             "of_owner": MOST_OF_OWNER,
             "held_back": max(MOST_HELD_BACK - sum(one.held_back for one in self.under_way), 0),
-            "slow": list(self.slots),
-            "slots": list(self.slots.values()),
             "keys": self.key_ids,
         }
 

@@ -47,15 +47,15 @@ UPDATE webhooks SET previous_secret = NULL, previous_secret_until = NULL WHERE p
 # an endpoint takes deliveries again when half of them are gone
 _OVERFLOW = text("""
 UPDATE webhooks w SET overflowing = NOT w.overflowing FROM (
-    SELECT w.id, w.overflowing, waiting.count, waiting.count >= cap.most AS reached, waiting.count < cap.most / 2 AS free
-    FROM webhooks w
+    SELECT w.id, w.overflowing, waiting.count, cap.most FROM webhooks w
     CROSS JOIN LATERAL (SELECT CASE WHEN starts_with(w.owner, 'user:') THEN :of_person ELSE :most END AS most) AS cap
     CROSS JOIN LATERAL (SELECT count(*) AS count FROM (
         SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending' LIMIT cap.most
     ) AS counted) AS waiting
     WHERE w.deleted_at IS NULL
 ) AS seen
-WHERE w.id = seen.id AND w.overflowing = seen.overflowing AND CASE WHEN w.overflowing THEN seen.free ELSE seen.reached END
+WHERE w.id = seen.id AND w.overflowing = seen.overflowing
+  AND CASE WHEN w.overflowing THEN seen.count < seen.most / 2 ELSE seen.count >= seen.most END
 RETURNING w.id, w.overflowing
 """).bindparams(bindparam("most", type_=Integer()), bindparam("of_person", type_=Integer()))
 
