@@ -11,7 +11,9 @@ from saga.errors import ConfigurationError
 from saga.webhooks import endpoints, stored_secrets
 from saga.webhooks.stored_secrets import wrap_stored
 from saga.webhooks.wrapping import UnwrapError, Wrapping, read_keys
+from tests.service import READY_SECONDS, Service
 from tests.system.conftest import failed_start
+from tests.waiting import until
 from tests.webhooks.conftest import Place, System
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -119,6 +121,26 @@ async def test_a_service_without_the_key_does_not_start(place: Place, migrated: 
     await place.subscribe()
     text = failed_start(tmp_path, {"DATABASE_URL": migrated, "RABBITMQ_URL": "amqp://127.0.0.1:9/"})
     assert len([line for line in text.splitlines() if "WEBHOOK_SECRET_KEY: secrets of webhooks" in line]) == 1, text
+
+
+async def test_a_service_with_a_key_wraps_what_is_stored_when_it_starts(
+    place: Place, migrated: str, tmp_path: Path
+) -> None:
+    await place.subscribe()
+    file = tmp_path / "webhook.key"
+    file.write_bytes(base64.b64encode(KEY) + b"\n")
+    service = Service(
+        tmp_path,
+        {"DATABASE_URL": migrated, "RABBITMQ_URL": "amqp://127.0.0.1:9/", "WEBHOOK_SECRET_KEY_FILE": str(file)},
+    )
+
+    async def wrapped() -> bool:
+        return all(one.startswith(f"{Wrapping([KEY]).begins}") for one in await stored(place))
+
+    try:
+        await until(wrapped, READY_SECONDS)
+    finally:
+        service.kill()
 
 
 @pytest.mark.parametrize("wrapping", [Wrapping(), Wrapping([OTHER_KEY])])
