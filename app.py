@@ -58,6 +58,7 @@ from saga.tracing import TRACER
 from saga.webhooks.courier import Courier
 from saga.webhooks.housekeeping import Housekeeping
 from saga.webhooks.sender import Sender
+from saga.webhooks.stored_secrets import wrap_stored
 from settings import Settings, load
 
 log = get_logger(__name__)
@@ -117,8 +118,8 @@ def compose(settings: Settings) -> Service:
     asking = statements(pools.reading)
     bus = Bus(settings.amqp_dsn)
     relay = Relay(statements(pools.outbox), bus)
-    sender = Sender(settings.allowed_receivers)
-    courier = Courier(sessions(pools.webhooks), sender, settings.webhook_waits)
+    sender = Sender(settings.allowed_receivers, settings.denied_receivers, proxy=settings.egress_proxy)
+    courier = Courier(sessions(pools.webhooks), sender, settings.webhook_waits, settings.wrapping)
     housekeeping = Housekeeping(statements(pools.webhooks))
     engine = Engine(sessions(pools.sagas), settings.policy, relay.hand_over, courier.wake)
     timers = Timers(statements(pools.sagas), engine, settings.policy.reask)
@@ -129,6 +130,7 @@ def compose(settings: Settings) -> Service:
 
     async def advance() -> None:
         await prepare(pools.sagas, auto_migrate=settings.auto_migrate)
+        await wrap_stored(sessions(pools.webhooks), settings.wrapping)
         await engine.run()
 
     watch = Watch(asking)
@@ -169,7 +171,7 @@ def compose(settings: Settings) -> Service:
         service.http.end()
 
     letters = Letters(sessions(pools.reading), bus, settings.policy, settings.senders)
-    webhooks = Webhooks(sessions(pools.reading), asking, sender, courier.wake)
+    webhooks = Webhooks(sessions(pools.reading), asking, sender, courier.wake, settings.wrapping)
     contract = Contract()
     # `--log-level` sets this logger: the root is everybody's
     service = Service(consumers, specification=contract, lifespan=lifespan, logger=logging.root)

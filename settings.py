@@ -20,8 +20,10 @@ from saga.errors import ConfigurationError
 from saga.otel_settings import OtelSettings, ReadByOpenTelemetry
 from saga.senders import Senders, expected_senders, user_in
 from saga.values import Policy
-from saga.webhooks.addresses import Allowed, allowances
+from saga.webhooks.addresses import Allowed, Denied, allowances, denials
+from saga.webhooks.proxy import Proxy, read_proxy
 from saga.webhooks.schedule import STANDARD, waits_in
+from saga.webhooks.wrapping import Wrapping, read_keys
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 _READ = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
@@ -50,7 +52,10 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     """Where the stand-in participants of a local system are told how to behave, for the dashboard's page `/try`."""
     trace_url: str | None = None
     webhook_allow: str | None = None
+    webhook_deny: str | None = None
+    webhook_proxy: SecretStr | None = None
     webhook_retry_seconds: str | None = None
+    webhook_secret_key: SecretStr | None = None
     test_failpoint: str | None = None
     """For the fault tests: see `saga.failpoints`."""
 
@@ -85,6 +90,26 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     @classmethod
     def _hosts_and_ports(cls, value: str | None) -> str | None:
         allowances(value or "")
+        return value
+
+    @field_validator("webhook_deny")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        denials(value or "")
+        return value
+
+    @field_validator("webhook_proxy")
+    @classmethod
+    def _a_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_proxy(value.get_secret_value())
+        return value
+
+    @field_validator("webhook_secret_key")
+    @classmethod
+    def _keys_of_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_keys(value.get_secret_value())
         return value
 
     @field_validator("webhook_retry_seconds")
@@ -155,6 +180,21 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     def allowed_receivers(self) -> Allowed:
         """Where webhooks may go besides https and public addresses."""
         return allowances(self.webhook_allow or "")
+
+    @property
+    def denied_receivers(self) -> Denied:
+        """Networks that webhooks never go to."""
+        return denials(self.webhook_deny or "")
+
+    @property
+    def egress_proxy(self) -> Proxy | None:
+        """What webhooks go through; None: nothing."""
+        return read_proxy(self.webhook_proxy.get_secret_value()) if self.webhook_proxy else None
+
+    @property
+    def wrapping(self) -> Wrapping:
+        """How the secrets of webhooks are stored."""
+        return Wrapping(read_keys(self.webhook_secret_key.get_secret_value()) if self.webhook_secret_key else ())
 
     @property
     def webhook_waits(self) -> tuple[timedelta, ...]:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from saga.errors import ConfigurationError
+from saga.webhooks.proxy import Proxy
 from settings import Settings, load
 
 
@@ -244,6 +245,17 @@ def test_exceptions_for_webhooks_are_hosts_and_ports() -> None:
     given = {"webhook_allow": "localhost:8000  [::1]:8001"}
     assert Settings.model_validate(given).allowed_receivers == {("localhost", 8000), ("::1", 8001)}
     assert Settings().allowed_receivers == set()
+
+
+def test_networks_that_webhooks_never_go_to_and_what_they_go_through() -> None:
+    settings = Settings.model_validate({"webhook_deny": "203.0.113.0/24", "webhook_proxy": "http://u:p@egress:4750"})
+    assert [str(network) for network in settings.denied_receivers] == ["203.0.113.0/24"]
+    assert settings.egress_proxy == Proxy("egress", 4750, "Basic dTpw")
+    assert "u:p" not in repr(settings)
+    assert (Settings().denied_receivers, Settings().egress_proxy) == ((), None)
+    for wrong in ({"webhook_deny": "203.0.113.1/24"}, {"webhook_proxy": "https://u:p@egress"}):
+        with pytest.raises(ValidationError, match="must be "):
+            Settings.model_validate(wrong)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ class Asking:
     """Whose the endpoints are that they make."""
     sees_all: bool = False
     """Whether everybody's endpoints are theirs to look after."""
+    person: bool = False
+    """Whether they are a person, who has fewer endpoints than a service."""
     user_id: UUID | None = None
     """The one person whose orders they may be told of; None: anybody."""
 
@@ -31,7 +33,7 @@ class Asking:
 def asking(caller: AnyCaller) -> Asking:
     """Who asks, as the guard found it: operators look after everybody's endpoints, a person is told of their orders."""
     operates = caller.may(Scope.OPERATE)
-    return Asking(caller.name, caller.owner, operates, None if operates else caller.orders_of)
+    return Asking(caller.name, caller.owner, operates, caller.person, None if operates else caller.orders_of)
 
 
 Asks = Annotated[Asking, Depends(asking)]

@@ -35,7 +35,11 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
 
     @router.post("", status_code=201, response_model=NewEndpointView, responses=documented(409, *OF_BODIES))
     async def subscribe(body: Subscription, by: Asks) -> Response:
-        """Have an endpoint told of orders. With the answer comes its secret, this once only."""
+        """Have an endpoint told of orders. With the answer comes its secret, this once only.
+
+        A person has five at most, a service's key fifty. While more than about 100,000 deliveries wait for an endpoint
+        (5,000 of a person's), what happens is written as failed, and can be delivered again.
+        """
         endpoint, secret = await webhooks.subscribe(body, by)
         location = {"Location": f"/api/webhooks/{endpoint.id}"}
         return _once(new_endpoint_view(endpoint, secret), 201, location)
@@ -120,7 +124,10 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
         responses=documented(404, 409, *OF_BODIES),
     )
     async def redeliver_failed(webhook_id: UUID, body: FailedSince, by: Asks) -> Response:
-        """Deliver again all that was written since then, and has failed."""
+        """Deliver again what was written since then, and has failed: the oldest first, as far as there is room.
+
+        So much may wait for an endpoint; what is left over stays failed, and can be asked for again.
+        """
         return as_json(Count(count=await webhooks.redeliver_failed(webhook_id, body.since, by)), 202)
 
     return router

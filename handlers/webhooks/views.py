@@ -9,7 +9,7 @@ from handlers.views import When
 from models.messages import Wire
 from models.states import DeliveryStatus, WebhookStatus, WebhookType
 from saga.webhooks.deliveries import Delivery
-from saga.webhooks.endpoints import MOST_PENDING, Endpoint, Health
+from saga.webhooks.endpoints import MOST_COUNTED, Endpoint, Health
 
 
 class EndpointView(Wire):
@@ -26,8 +26,11 @@ class EndpointView(Wire):
     disabled_at: When | None
     failures: int = Field(ge=0, description="Attempts that failed since the last one that succeeded.")
     failing_since: When | None
+    overflowing: bool = Field(
+        description="Whether so much waits that what happens is written as failed at once, and can be delivered again."
+    )
     last_delivered_at: When | None
-    pending: int = Field(ge=0, description=f"Deliveries that wait, or are under way; counted up to {MOST_PENDING}.")
+    pending: int = Field(ge=0, description=f"Deliveries that wait, or are under way; counted up to {MOST_COUNTED}.")
     created_at: When
 
 

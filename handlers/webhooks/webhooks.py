@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from math import ceil
 from uuid import UUID
 
+from handlers.access.limits import too_many
+from handlers.access.rates import Rate
 from handlers.paging import cut, place
-from handlers.problems import FieldError, InvalidError, ProblemError
+from handlers.problems import RETRY_AFTER_SECONDS, FieldError, InvalidError, ProblemError
 from handlers.webhooks.asking import Asking
 from handlers.webhooks.bodies import DeliveryQuery, EndpointQuery, Subscription
 from models.states import WebhookStatus
@@ -16,10 +19,14 @@ from saga.webhooks import deliveries, endpoints
 from saga.webhooks.addresses import AddressRefusedError
 from saga.webhooks.deliveries import Delivery
 from saga.webhooks.endpoints import Endpoint, Health
+from saga.webhooks.resolving import TooManyLookUpsError
 from saga.webhooks.sender import Sender
+from saga.webhooks.wrapping import Wrapping
 
-MOST_ENDPOINTS = 50
-"""Of one owner."""
+MOST_ENDPOINTS, MOST_ENDPOINTS_OF_PERSON = 50, 5
+"""Of a service's key, which may be many customers' systems; and of a person, who is one."""
+ASKED_FOR_PER_SECOND = 1.0
+"""Pings and redeliveries of one endpoint that may be asked for, on average; five seconds' worth at once."""
 
 
 class Webhooks:
@@ -30,33 +37,47 @@ class Webhooks:
         statements: in which every statement is one.
         sender: knows where webhooks may be sent to.
         announced: is told that something waits to be sent.
+        wrapping: wraps the secrets that are stored.
     """
 
-    def __init__(self, sessions: Sessions, statements: Sessions, sender: Sender, announced: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        statements: Sessions,
+        sender: Sender,
+        announced: Callable[[], None],
+        wrapping: Wrapping,
+    ) -> None:
         self._sessions = sessions
         self._statements = statements
         self._sender = sender
         self._announced = announced
+        self._wrapping = wrapping
+        self._asked_for = Rate(ASKED_FOR_PER_SECOND)
 
     async def subscribe(self, wanted: Subscription, by: Asking) -> tuple[Endpoint, str]:
         """A new endpoint, enabled, and its secret, which nothing tells again.
 
         Raises:
             InvalidError: nothing may be sent there, or it is not theirs to be told of.
-            ProblemError: 409, they have as many as anybody may have.
+            ProblemError: 409, they have as many as they may have; 429, too many names are being looked up for them.
         """
         user_id = _whose(wanted, by)
+        # a look-up may take seconds: it is made outside a transaction, and only for an endpoint that there is room for
+        async with self._statements() as session:
+            _require_room(await endpoints.count_endpoints(session, by.owner), by)
         try:
-            await self._sender.admit(wanted.url)
+            await self._sender.admit(wanted.url, by.owner)
         except AddressRefusedError as error:
             raise InvalidError([FieldError(field="url", location="body", detail=str(error))]) from error
+        except TooManyLookUpsError as error:
+            raise too_many("too_many_look_ups", f"{str(error).capitalize()}.", RETRY_AFTER_SECONDS) from error
         async with self._sessions() as session, session.begin():
             await endpoints.lock_owner(session, by.owner)
-            if await endpoints.count_endpoints(session, by.owner) >= MOST_ENDPOINTS:
-                raise ProblemError(
-                    409, "too_many_webhooks", f"You have {MOST_ENDPOINTS} webhooks, and no more. Delete one first."
-                )
-            return await endpoints.subscribe(session, by.owner, wanted.url, wanted.events, user_id, wanted.description)
+            _require_room(await endpoints.count_endpoints(session, by.owner), by)
+            return await endpoints.subscribe(
+                session, self._wrapping, by.owner, wanted.url, wanted.events, user_id, wanted.description
+            )
 
     async def listed(self, wanted: EndpointQuery, by: Asking) -> tuple[list[tuple[Endpoint, Health]], str | None]:
         """Endpoints with their health, newest first, and where the next page begins."""
@@ -88,14 +109,16 @@ class Webhooks:
     async def rotate_secret(self, id_: UUID, by: Asking) -> str:
         """Its new secret, which nothing tells again; the one before signs too for a while."""
         async with self._statements() as session:
-            return await endpoints.rotate_secret(session, id_, by.sees)
+            return await endpoints.rotate_secret(session, id_, self._wrapping, by.sees)
 
     async def ping(self, id_: UUID, by: Asking) -> Delivery:
         """Have it sent a test, once.
 
         Raises:
             WebhookDisabledError: it is disabled.
+            ProblemError: 429, too much is asked for.
         """
+        await self._found_to_send(id_, by)
         async with self._statements() as session:
             written = await endpoints.ping(session, id_, by.sees)
         self._announced()
@@ -120,9 +143,10 @@ class Webhooks:
 
         Raises:
             WebhookDisabledError: the endpoint is disabled.
+            ProblemError: 429, too much is asked for.
         """
+        await self._found_to_send(id_, by)
         async with self._statements() as session:
-            await endpoints.find_endpoint(session, id_, by.sees)
             again = await deliveries.redeliver(session, id_, delivery_id)
         self._announced()
         return again
@@ -132,15 +156,34 @@ class Webhooks:
 
         Raises:
             WebhookDisabledError: the endpoint is disabled.
+            ProblemError: 429, too much is asked for.
         """
+        endpoint = await self._found_to_send(id_, by)
+        if endpoint.status != WebhookStatus.ENABLED:
+            raise WebhookDisabledError(id_)
         async with self._statements() as session:
-            endpoint = await endpoints.find_endpoint(session, id_, by.sees)
-            if endpoint.status != WebhookStatus.ENABLED:
-                raise WebhookDisabledError(id_)
             count = await deliveries.redeliver_failed(session, id_, since)
         if count:
             self._announced()
         return count
+
+    async def _found_to_send(self, id_: UUID, by: Asking) -> Endpoint:
+        """The endpoint, to which something is to be sent because a client asks for it; that is counted.
+
+        Raises:
+            ProblemError: 429, the client has asked too often.
+        """
+        async with self._statements() as session:
+            endpoint = await endpoints.find_endpoint(session, id_, by.sees)
+        if seconds := self._asked_for.wait(str(id_)):
+            raise too_many("too_many_requests", "You ask for too much to be sent to this webhook.", ceil(seconds))
+        return endpoint
+
+
+def _require_room(count: int, by: Asking) -> None:
+    most = MOST_ENDPOINTS_OF_PERSON if by.person else MOST_ENDPOINTS
+    if count >= most:
+        raise ProblemError(409, "too_many_webhooks", f"You have {most} webhooks, and no more. Delete one first.")
 
 
 def _place_of(one: Endpoint | Delivery) -> Place:

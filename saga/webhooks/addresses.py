@@ -4,12 +4,13 @@ Two questions are asked, at registration and again at every connection: is the U
 way only (`destination`), and is each address that its name stands for public (`is_public`). One reader reads URLs, and
 what it has read is connected to: there are no two that could disagree about a host.
 
-The exceptions are named by whoever runs the service (`WEBHOOK_ALLOW`): a host and a port, as they stand in the URL.
+The exceptions are named by whoever runs the service: `WEBHOOK_ALLOW`, a host and a port as they stand in the URL, and
+`WEBHOOK_DENY`, networks that are never called, whatever allows it.
 """
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
 from saga.errors import RefusedError
@@ -17,6 +18,8 @@ from saga.errors import RefusedError
 Address: TypeAlias = IPv4Address | IPv6Address
 Allowed: TypeAlias = frozenset[tuple[str, int]]
 """Hosts and ports that may be reached over http too, and wherever they are."""
+Denied: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
+"""Networks that are never called."""
 
 LONGEST_URL = 2048
 _HTTPS = 443
@@ -78,6 +81,9 @@ _NOT_PUBLIC_V6 = tuple(
         "3fff::/20",  # documentation
     ]
 )
+_MAPPED = IPv6Network("::ffff:0:0/96")
+_EMBEDDING = (_MAPPED, IPv6Network("::/96"), IPv6Network("64:ff9b::/96"))
+"""IPv6 addresses whose last 32 bits are an IPv4 address: mapped, compatible, NAT64."""
 
 
 class AddressRefusedError(RefusedError):
@@ -150,6 +156,19 @@ def is_public(address: Address) -> bool:
     return not listed and address.is_global and not address.is_multicast
 
 
+def is_denied(address: Address, denied: Denied) -> bool:
+    """Whether this address is in one of these networks, be it as the IPv4 address that an IPv6 address contains."""
+    return any(form in network for form in (address, *_within(address)) for network in denied)
+
+
+def _within(address: Address) -> list[IPv4Address]:
+    """The IPv4 addresses that an IPv6 address may lead to."""
+    if isinstance(address, IPv4Address):
+        return []
+    last = [IPv4Address(int(address) & 0xFFFF_FFFF)] if any(address in network for network in _EMBEDDING) else []
+    return [*last, *(one for one in (address.sixtofour, *(address.teredo or ())) if one)]
+
+
 def literal(host: str) -> Address | None:
     """The address that a host is; None where it is a name."""
     try:
@@ -165,6 +184,28 @@ def allowances(text: str) -> Allowed:
         ValueError: one of them is not that.
     """
     return frozenset(_allowance(one) for one in text.split())
+
+
+def denials(text: str) -> Denied:
+    """Read `WEBHOOK_DENY`: networks in CIDR notation, blank-separated.
+
+    Raises:
+        ValueError: one of them is not that.
+    """
+    try:
+        networks = [ip_network(one) for one in text.split()]
+    except ValueError:
+        raise ValueError(
+            "must be networks, blank-separated, as 203.0.113.0/24 or 2001:db8::/32, with no bit set behind the prefix"
+        ) from None
+    return tuple(_unmapped(network) for network in networks)
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        bits = network.prefixlen - _MAPPED.prefixlen
+        return IPv4Network((int(network.network_address) & 0xFFFF_FFFF, bits))
+    return network
 
 
 def _allowance(text: str) -> tuple[str, int]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 LONGEST_EXCERPT = 500
 """Characters."""
@@ -28,6 +29,11 @@ class Answer:
     """From the beginning until the last of it was read, or it was given up."""
     refused: bool = False
     """Whether nothing was sent, since nothing may be sent there."""
+
+    @property
+    def good(self) -> bool:
+        """Whether what was sent is delivered, as Standard Webhooks has it."""
+        return self.status is not None and HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def excerpt(body: bytes) -> str:

@@ -13,6 +13,7 @@ from models.states import WebhookType
 from saga.traceparent import HEADER
 from saga.webhooks.answers import Answer
 from saga.webhooks.schedule import wait_after
+from saga.webhooks.wrapping import Wrapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,11 @@ class Claimed:
     lease: UUID
     url: str
     secret: str
+    """As it is stored (`saga.webhooks.wrapping`); the one before too."""
     previous_secret: str | None
     """Where that is still to sign."""
-    failing: bool
-    """Whether the endpoint's last attempt has failed."""
+    held_back: bool
+    """Whether the endpoint's last attempt has failed, or it is slow."""
     now: datetime
     """By the database's clock, when it was claimed."""
 
@@ -86,10 +88,15 @@ class Verdict:
     """Why the endpoint is to be sent nothing any more."""
 
 
-def headers(claimed: Claimed, context: str | None) -> dict[str, str]:
-    """What Standard Webhooks has beside the body, signed for an attempt that begins when the delivery was claimed."""
+def headers(claimed: Claimed, context: str | None, wrapping: Wrapping) -> dict[str, str]:
+    """What Standard Webhooks has beside the body, signed for an attempt that begins when the delivery was claimed.
+
+    Raises:
+        UnwrapError: there is nothing to sign with.
+    """
     id_, text = str(claimed.event_id), claimed.body.decode()
-    secrets = [claimed.secret, *([claimed.previous_secret] if claimed.previous_secret else [])]
+    stored = [claimed.secret, *([claimed.previous_secret] if claimed.previous_secret else [])]
+    secrets = [wrapping.unwrap(claimed.webhook_id, one) for one in stored]
     return {
         "webhook-id": id_,
         "webhook-timestamp": str(int(claimed.now.timestamp())),
@@ -102,7 +109,7 @@ def headers(claimed: Claimed, context: str | None) -> dict[str, str]:
 def verdict(claimed: Claimed, answer: Answer, waits: Sequence[timedelta]) -> Verdict:
     """What follows from this answer, where a failed attempt is followed by others after these waits."""
     status = answer.status
-    if status is not None and 200 <= status < 300:  # noqa: PLR2004 - what is delivered, as Standard Webhooks has it
+    if answer.good:
         return Verdict(Outcome.DELIVERED)
     error = f"answered {status}" if status else answer.error or "nobody answered"
     if claimed.ping:

@@ -14,7 +14,8 @@ import httpcore2
 from httpcore2 import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
 
 from saga.tls import refused_certificate
-from saga.webhooks.addresses import Address, AddressRefusedError, Allowed, is_public, literal
+from saga.webhooks.addresses import Address, AddressRefusedError, Allowed, Denied, is_denied, is_public, literal
+from saga.webhooks.proxy import ProxyError
 from saga.webhooks.resolving import Resolve
 
 MOST_READ = 64 * 1024
@@ -37,28 +38,43 @@ class AnswerTooLongError(httpcore2.NetworkError):
     """The receiver has sent more than is read of an answer."""
 
 
-class GuardedNetwork(AsyncNetworkBackend):
-    """Makes the connections, and only those that may be made. Over TCP alone: it has no way to a socket in a folder."""
+class Guard:
+    """Decides which addresses may be connected to.
 
-    def __init__(self, allowed: Allowed, resolve: Resolve, network: AsyncNetworkBackend) -> None:
+    Args:
+        allowed: exceptions to the rule that an address has to be public.
+        denied: networks that are never called, not even where `allowed` names the host.
+    """
+
+    def __init__(self, allowed: Allowed, denied: Denied) -> None:
         self._allowed = allowed
-        self._resolve = resolve
-        self._network = network
+        self._denied = denied
 
-    async def addresses(self, host: str, port: int) -> Sequence[Address]:
+    async def addresses(self, host: str, port: int, resolve: Resolve) -> Sequence[Address]:
         """All addresses of this host, each of which may be connected to.
 
         Raises:
             UnresolvedError: it has none.
-            AddressRefusedError: one of them is not public.
+            AddressRefusedError: one of them is not public, or denied.
         """
         address = literal(host)
-        addresses = await self._resolve(host) if address is None else [address]
+        addresses = await resolve(host) if address is None else [address]
         if not addresses:
             raise UnresolvedError("must have a name that resolves")
+        if any(is_denied(one, self._denied) for one in addresses):
+            raise AddressRefusedError("must not be in a network that this service never calls")
         if (host, port) not in self._allowed and not all(map(is_public, addresses)):
             raise AddressRefusedError("must have a name that stands for public addresses only")
         return addresses
+
+
+class GuardedNetwork(AsyncNetworkBackend):
+    """Makes the connections, and only those that may be made. Over TCP alone: it has no way to a socket in a folder."""
+
+    def __init__(self, guard: Guard, resolve: Resolve, network: AsyncNetworkBackend) -> None:
+        self._guard = guard
+        self._resolve = resolve
+        self._network = network
 
     async def connect_tcp(
         self,
@@ -74,7 +90,7 @@ class GuardedNetwork(AsyncNetworkBackend):
             AddressRefusedError: it may not be connected to.
             NotConnectedError: nobody answers there.
         """
-        to_try = (await self.addresses(host, port))[:MOST_TRIED]
+        to_try = (await self._guard.addresses(host, port, self._resolve))[:MOST_TRIED]
         failure: Exception | None = None
         for left, address in zip(range(len(to_try) - 1, -1, -1), to_try, strict=True):
             patience = PATIENCE.total_seconds() if left else timeout
@@ -84,7 +100,8 @@ class GuardedNetwork(AsyncNetworkBackend):
                 failure = error
             else:
                 return _Bounded(stream)
-        raise NotConnectedError("no connection could be made") from failure
+        said = str(failure) if isinstance(failure, ProxyError) else "no connection could be made"
+        raise NotConnectedError(said) from failure
 
 
 class _Bounded(AsyncNetworkStream):

@@ -25,7 +25,9 @@ from saga.webhooks import claims
 from saga.webhooks.answers import Answer
 from saga.webhooks.attempts import Attempt, Claimed, Outcome, headers, verdict
 from saga.webhooks.marks import mark_if_leased
+from saga.webhooks.pace import Pace
 from saga.webhooks.schedule import longest
+from saga.webhooks.wrapping import Wrapping
 
 log = get_logger(__name__)
 
@@ -54,12 +56,15 @@ class Courier:
         sessions: the courier's own; it uses one at a time.
         sender: posts to endpoints.
         waits: before each further attempt of a delivery.
+        wrapping: opens the secrets that sign.
     """
 
-    def __init__(self, sessions: Sessions, sender: Sending, waits: Sequence[timedelta]) -> None:
+    def __init__(self, sessions: Sessions, sender: Sending, waits: Sequence[timedelta], wrapping: Wrapping) -> None:
         self._sessions = sessions
         self._sender = sender
         self._waits = waits
+        self._wrapping = wrapping
+        self._pace = Pace()
         self._under_way: dict[UUID, Claimed] = {}
         """By lease: what is being sent, or was sent and is not written down."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,13 +106,14 @@ class Courier:
         if len(self._under_way) >= claims.MOST:
             return LOOK_EVERY
         began = time.monotonic()
+        hand = claims.Hand(self._under_way.values(), self._pace.slots, self._wrapping.key_ids)
         async with self._sessions() as session:
-            wait = await claims.until_next(session, self._under_way.values())
+            wait = await claims.until_next(session, hand)
         if wait is None or wait > timedelta(0):
             await asyncio.sleep(min(REST * (time.monotonic() - began), LOOK_EVERY.total_seconds()))
             return min(wait or LOOK_EVERY, LOOK_EVERY)
         async with self._sessions() as session, session.begin():
-            claimed = await claims.claim(session, self._under_way.values())
+            claimed = await claims.claim(session, hand)
         if not claimed:
             return BREATH
         reach("webhook.claimed")
@@ -123,14 +129,16 @@ class Courier:
         context = new_child(parent) if parent and is_sampled(parent) else parent
         began = time.time_ns()
         try:
-            answer = await self._sender.send(claimed.url, headers(claimed, context), claimed.body)
+            answer = await self._sender.send(claimed.url, headers(claimed, context, self._wrapping), claimed.body)
         except Exception:
             # no fault of the receiver's: it does not count as an attempt, and comes again when the lease has run out
             log.exception("a webhook cannot be sent", webhook_id=claimed.webhook_id, delivery_id=claimed.id)
             del self._under_way[claimed.lease]
             return
         reach("webhook.sent")
-        self._ended.append(Attempt(claimed, answer, context, began, time.time_ns()))
+        attempt = Attempt(claimed, answer, context, began, time.time_ns())
+        self._pace.note(attempt)
+        self._ended.append(attempt)
         self._woken.set()
 
     async def _write_down(self) -> None:

@@ -12,9 +12,11 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Double,
+    Integer,
     Row,
     Uuid,
     bindparam,
+    case,
     exists,
     func,
     null,
@@ -137,6 +139,20 @@ async def redeliver(session: AsyncSession, webhook_id: UUID, delivery_id: UUID) 
     return delivery
 
 
+MOST_PENDING, MOST_PENDING_OF_PERSON = 100_000, 5_000
+"""Deliveries that may wait for one endpoint of a service's key, and of a person."""
+_MOST = case(
+    (_WEBHOOKS.c.owner.startswith("user:"), bindparam("of_person", type_=Integer())),
+    else_=bindparam("most", type_=Integer()),
+)
+_PENDING = (
+    select(func.count())
+    .select_from(_DELIVERIES)
+    .where(_DELIVERIES.c.webhook_id == _WEBHOOKS.c.id, _DELIVERIES.c.status == DeliveryStatus.PENDING.value)
+    .correlate(_WEBHOOKS)
+    .scalar_subquery()
+)
+_ROOM = select(_MOST - _PENDING).where(_WEBHOOKS.c.id == bindparam("of", type_=Uuid()))
 _FAILED_SINCE = (
     select(_DELIVERIES.c.id)
     .where(
@@ -145,7 +161,8 @@ _FAILED_SINCE = (
         _DELIVERIES.c.created_at >= bindparam("since", type_=DateTime(timezone=True)),
         _DELIVERIES.c.type != WebhookType.PING.value,
     )
-    .limit(PIECE)
+    .order_by(_DELIVERIES.c.created_at, _DELIVERIES.c.id)
+    .limit(bindparam("piece", type_=Integer()))
     .with_for_update(skip_locked=True)
     # WITH runs once; a subquery in IN may run once for each row, and each time pick others
     .cte("failed")
@@ -154,20 +171,25 @@ _REDELIVER_FAILED = _AFRESH.where(_DELIVERIES.c.id.in_(select(_FAILED_SINCE.c.id
 
 
 async def redeliver_failed(session: AsyncSession, webhook_id: UUID, since: datetime) -> int:
-    """Deliver again all that was written since then and has failed, pings aside; returns how many.
+    """Deliver again what was written since then and has failed, the oldest first, pings aside; returns how many.
+
+    They are no more than may wait for the endpoint; what has no room stays failed.
 
     Args:
         session: in which every statement is a transaction of its own: it may be many, and they go in pieces.
         webhook_id: the endpoint; where it is disabled nothing is done.
         since: what was written before stays as it is.
     """
-    count = 0
-    while True:
-        found = await changed(session, _REDELIVER_FAILED, {"of": webhook_id, "since": since})
-        count += found
-        if found < PIECE:
-            await end_rest(session, webhook_id)
-            return count
+    caps = {"most": MOST_PENDING, "of_person": MOST_PENDING_OF_PERSON}
+    room: int = max((await session.execute(_ROOM, {"of": webhook_id} | caps)).scalar_one(), 0)
+    left = room
+    while piece := min(left, PIECE):
+        found = await changed(session, _REDELIVER_FAILED, {"of": webhook_id, "since": since, "piece": piece})
+        left -= found
+        if found < piece:
+            break
+    await end_rest(session, webhook_id)
+    return room - left
 
 
 async def end_rest(session: AsyncSession, webhook_id: UUID) -> None:

@@ -15,6 +15,8 @@ from saga.rows import changed
 
 DISABLED = "the endpoint was disabled"
 """Why a delivery failed without an attempt."""
+OVERFLOWED = "too many deliveries were waiting for the endpoint"
+"""Why another one did."""
 PIECE = 500
 """The most deliveries that one statement changes: nobody waits long for it."""
 _WEBHOOKS, _DELIVERIES = table_of(Webhook), table_of(WebhookDelivery)

@@ -33,10 +33,11 @@ from saga.rows import Place, behind, changed
 from saga.webhooks import disabling
 from saga.webhooks.deliveries import Delivery, end_rest, find_delivery
 from saga.webhooks.notices import body
+from saga.webhooks.wrapping import PLAIN, Wrapping
 
 BOTH_VALID_FOR = timedelta(hours=24)
 """How long the secret before signs too, after a rotation."""
-MOST_PENDING = 1_000
+MOST_COUNTED = 1_000
 """As far as pending deliveries are counted."""
 _SECRET_BYTES = 32
 _WEBHOOKS, _DELIVERIES = table_of(Webhook), table_of(WebhookDelivery)
@@ -59,6 +60,8 @@ class Endpoint:
     failures: int
     """Attempts that failed since the last one that succeeded."""
     failing_since: datetime | None
+    overflowing: bool
+    """Whether so much waits for it that what comes is written as failed."""
     created_at: datetime
 
 
@@ -68,7 +71,7 @@ class Health:
 
     last_delivered_at: datetime | None
     pending: int
-    """Deliveries that wait, or are under way, up to `MOST_PENDING`."""
+    """Deliveries that wait, or are under way, up to `MOST_COUNTED`."""
 
 
 _FIELDS: list[ColumnElement[Any]] = [_WEBHOOKS.c[name] for name in Endpoint.__slots__]
@@ -84,11 +87,12 @@ def _alive(owner: str | None) -> list[ColumnElement[bool]]:
 
 
 def _new_secret() -> str:
-    return f"whsec_{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}"
+    return f"{PLAIN}{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}"
 
 
 async def subscribe(  # noqa: PLR0913, PLR0917 - an endpoint is that much
     session: AsyncSession,
+    wrapping: Wrapping,
     owner: str,
     url: str,
     events: Sequence[WebhookType],
@@ -96,16 +100,16 @@ async def subscribe(  # noqa: PLR0913, PLR0917 - an endpoint is that much
     description: str | None = None,
 ) -> tuple[Endpoint, str]:
     """Write a new endpoint, enabled; returns it, and its secret, which nothing tells again."""
-    secret = _new_secret()
+    id_, secret = uuid4(), _new_secret()
     values = {
-        "id": uuid4(),
+        "id": id_,
         "owner": owner,
         "url": url,
         "events": [event.value for event in dict.fromkeys(events)],
         "user_id": user_id,
         "description": description,
         "status": WebhookStatus.ENABLED,
-        "secret": secret,
+        "secret": wrapping.wrap(id_, secret),
         "created_at": func.clock_timestamp(),
     }
     row = (await session.execute(insert(_WEBHOOKS).values(values).returning(*_FIELDS))).one()
@@ -149,7 +153,7 @@ _DELIVERED_LAST = (
 _SOME_PENDING = (
     select(_DELIVERIES.c.webhook_id)
     .where(_DELIVERIES.c.webhook_id == _ASKED.c.id, _DELIVERIES.c.status == DeliveryStatus.PENDING.value)
-    .limit(MOST_PENDING)
+    .limit(MOST_COUNTED)
     .correlate(_ASKED)
     .subquery()
 )
@@ -205,7 +209,7 @@ async def disable(session: AsyncSession, webhook_id: UUID, why: str, owner: str 
     return await find_endpoint(session, webhook_id, owner)
 
 
-async def rotate_secret(session: AsyncSession, webhook_id: UUID, owner: str | None = None) -> str:
+async def rotate_secret(session: AsyncSession, webhook_id: UUID, wrapping: Wrapping, owner: str | None = None) -> str:
     """Give it a new secret; the one before signs too for `BOTH_VALID_FOR`, and any older one no more.
 
     Returns:
@@ -219,7 +223,7 @@ async def rotate_secret(session: AsyncSession, webhook_id: UUID, owner: str | No
     rotated = query.values(
         previous_secret=_WEBHOOKS.c.secret,
         previous_secret_until=func.clock_timestamp() + BOTH_VALID_FOR,
-        secret=secret,
+        secret=wrapping.wrap(webhook_id, secret),
     )
     if not await changed(session, rotated):
         raise UnknownWebhookError(webhook_id)

@@ -7,13 +7,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from sqlalchemy import Interval, bindparam, text
+from sqlalchemy import Integer, Interval, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saga.database import Sessions
 from saga.errors import classify
 from saga.logs import get_logger
 from saga.rows import changed
+from saga.webhooks import deliveries
 from saga.webhooks.disabling import PIECE, fail_waiting
 
 log = get_logger(__name__)
@@ -45,6 +46,20 @@ DELETE FROM webhooks w WHERE w.deleted_at < now() - :outlived
 _OLD_SECRETS = text("""
 UPDATE webhooks SET previous_secret = NULL, previous_secret_until = NULL WHERE previous_secret_until < now()
 """)
+# an endpoint takes deliveries again when half of them are gone
+_OVERFLOW = text("""
+UPDATE webhooks w SET overflowing = NOT w.overflowing FROM (
+    SELECT w.id, w.overflowing, waiting.count, cap.most FROM webhooks w
+    CROSS JOIN LATERAL (SELECT CASE WHEN starts_with(w.owner, 'user:') THEN :of_person ELSE :most END AS most) AS cap
+    CROSS JOIN LATERAL (SELECT count(*) AS count FROM (
+        SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.status = 'pending' LIMIT cap.most
+    ) AS counted) AS waiting
+    WHERE w.deleted_at IS NULL
+) AS seen
+WHERE w.id = seen.id AND w.overflowing = seen.overflowing
+  AND CASE WHEN w.overflowing THEN seen.count < seen.most / 2 ELSE seen.count >= seen.most END
+RETURNING w.id, w.overflowing
+""").bindparams(bindparam("most", type_=Integer()), bindparam("of_person", type_=Integer()))
 
 
 class Housekeeping:
@@ -70,12 +85,24 @@ class Housekeeping:
 
     async def tidy(self) -> None:
         """Do everything there is to do."""
+        await self._limit_waiting()
         await self._in_pieces(fail_waiting)
         await self._in_pieces(_forget_those_of_the_deleted)
         await self._in_pieces(_forget_the_old)
         async with self._sessions() as session:
             await session.execute(_DELETED, {"outlived": OUTLIVED_BY})
             await session.execute(_OLD_SECRETS)
+
+    async def _limit_waiting(self) -> None:
+        """Have nothing more wait for endpoints for which too much does, until half of it is gone."""
+        caps = {"most": deliveries.MOST_PENDING, "of_person": deliveries.MOST_PENDING_OF_PERSON}
+        async with self._sessions() as session:
+            turned = (await session.execute(_OVERFLOW, caps)).all()
+        for webhook_id, overflowing in turned:
+            if overflowing:
+                log.warning("deliveries fail unsent: too many wait for the webhook", webhook_id=webhook_id)
+            else:
+                log.info("deliveries wait for the webhook again", webhook_id=webhook_id)
 
     async def _in_pieces(self, do: Callable[[AsyncSession], Awaitable[int]]) -> None:
         more = True

@@ -36,7 +36,7 @@ from saga.logs import get_logger
 from saga.outbox import OrderFacts
 from saga.rows import changed
 from saga.values import Saga, message_id
-from saga.webhooks.disabling import DISABLED
+from saga.webhooks.disabling import DISABLED, OVERFLOWED
 
 log = get_logger(__name__)
 
@@ -112,6 +112,7 @@ _NEWS = (
     .render_derived(name="news")
 )
 _ENABLED = _WEBHOOKS.c.status == literal(WebhookStatus.ENABLED.value)
+_TAKES = _ENABLED & ~_WEBHOOKS.c.overflowing
 _INTERESTED = (
     select(
         func.gen_random_uuid(),
@@ -121,9 +122,9 @@ _INTERESTED = (
         _NEWS.c.type,
         _NEWS.c.body,
         _NEWS.c.traceparent,
-        case((_ENABLED, DeliveryStatus.PENDING.value), else_=DeliveryStatus.FAILED.value),
-        case((_ENABLED, func.clock_timestamp()), else_=null()),
-        case((_ENABLED, null()), else_=DISABLED),
+        case((_TAKES, DeliveryStatus.PENDING.value), else_=DeliveryStatus.FAILED.value),
+        case((_TAKES, func.clock_timestamp()), else_=null()),
+        case((_TAKES, null()), (_ENABLED, OVERFLOWED), else_=DISABLED),
         func.clock_timestamp(),
     )
     .select_from(_NEWS)

@@ -9,13 +9,15 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import httpcore2
 from httpcore2 import URL, AnyIOBackend, AsyncConnectionPool, AsyncNetworkBackend, Request
 
-from saga.webhooks.addresses import AddressRefusedError, Allowed, destination
+from saga.webhooks.addresses import AddressRefusedError, Allowed, Denied, destination
 from saga.webhooks.answers import LONGEST_EXCERPT, Answer, excerpt, retry_after
-from saga.webhooks.connecting import AnswerTooLongError, GuardedNetwork, NotConnectedError, UnresolvedError
+from saga.webhooks.connecting import AnswerTooLongError, Guard, GuardedNetwork, NotConnectedError, UnresolvedError
+from saga.webhooks.proxy import ProxiedNetwork, Proxy
 from saga.webhooks.resolving import Resolve, Resolver
 
 WITHIN = timedelta(seconds=15)
@@ -49,10 +51,12 @@ class Sender:
     receiver could use them up by letting its own wait.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last three are for tests
         self,
         allowed: Allowed,
+        denied: Denied = (),
         *,
+        proxy: Proxy | None = None,
         resolve: Resolve | None = None,
         network: AsyncNetworkBackend | None = None,
         trust: ssl.SSLContext | None = None,
@@ -61,33 +65,43 @@ class Sender:
 
         Args:
             allowed: exceptions to the rule, by host and port.
+            denied: networks that are never called.
+            proxy: through which all connections are made; None: they are made from here.
             resolve: instead of the system's resolver, at registration too.
             network: what connects to the addresses that were let through.
             trust: instead of the authorities that the system trusts.
         """
         self._allowed = allowed
-        self._resolvers = Resolver(MOST_LOOKED_UP), Resolver(MOST_LOOKED_UP_TO_ADMIT)
-        to_send, to_admit = self._resolvers
+        self._guard = Guard(allowed, denied)
+        self._resolve = resolve
+        self._to_send, self._to_admit = Resolver(MOST_LOOKED_UP), Resolver(MOST_LOOKED_UP_TO_ADMIT)
         network = network or AnyIOBackend()
-        self._admitting = GuardedNetwork(allowed, resolve or to_admit, network)
+        if proxy:
+            network = ProxiedNetwork(proxy, network)
         self._pool = AsyncConnectionPool(
             ssl_context=trust or ssl.create_default_context(),
             max_connections=None,
             max_keepalive_connections=IDLE_CONNECTIONS,
             keepalive_expiry=IDLE_FOR.total_seconds(),
-            network_backend=GuardedNetwork(allowed, resolve or to_send, network),
+            network_backend=GuardedNetwork(self._guard, resolve or self._to_send, network),
         )
 
-    async def admit(self, url: str) -> None:
+    async def admit(self, url: str, owner: str) -> None:
         """Say whether webhooks may be sent to this URL, as things are now. Nothing is sent.
+
+        Args:
+            url: of the receiver.
+            owner: the owner that a look-up of its name counts for.
 
         Raises:
             AddressRefusedError: they may not, and why.
+            TooManyLookUpsError: the owner has too many under way.
         """
         where = destination(url, self._allowed)
+        resolve = self._resolve or partial(self._to_admit, owner=owner)
         try:
             async with asyncio.timeout(RESOLVED_WITHIN.total_seconds()):
-                await self._admitting.addresses(where.host, where.port)
+                await self._guard.addresses(where.host, where.port, resolve)
         except TimeoutError as error:
             raise UnresolvedError("must have a name that resolves in time") from error
 
@@ -115,7 +129,7 @@ class Sender:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        for resolver in self._resolvers:
+        for resolver in (self._to_send, self._to_admit):
             resolver.close()
         await self._pool.aclose()
 

@@ -162,8 +162,17 @@ async def test_what_failed_is_delivered_again_as_far_back_as_is_asked(desk: Desk
 
 async def test_deliveries_and_webhooks_are_shown_by_pages(desk: Desk) -> None:
     id_ = await added(desk)
-    for _ in range(21):
-        await desk.post(f"/webhooks/{id_}", do="ping")
+    await desk.post(f"/webhooks/{id_}", do="ping")
+    async with desk.service.sessions() as session, session.begin():
+        await session.execute(
+            text(
+                "INSERT INTO webhook_deliveries"
+                " (id, webhook_id, event_id, type, body, status, next_attempt_at, created_at)"
+                " SELECT gen_random_uuid(), webhook_id, gen_random_uuid(), type, body, status, next_attempt_at,"
+                " created_at FROM webhook_deliveries CROSS JOIN generate_series(1, 20) WHERE webhook_id = :id"
+            ),
+            {"id": id_},
+        )
     page = Page.of(await desk.service.client.get(f"/webhooks/{id_}"))
     older = next(link for link in page.all("a") if link.words == "Older ones").attributes["href"]
     assert len(page.column("Attempts")) == 20
@@ -174,6 +183,14 @@ async def test_deliveries_and_webhooks_are_shown_by_pages(desk: Desk) -> None:
     page = Page.of(await desk.service.client.get("/webhooks"))
     older = next(link for link in page.all("a") if link.words == "Older ones").attributes["href"]
     assert Page.of(await desk.service.client.get(f"/webhooks{older}")).column("Owner")
+
+
+async def test_an_endpoint_for_which_too_much_waits_says_so(desk: Desk) -> None:
+    id_ = await added(desk)
+    async with desk.service.sessions() as session, session.begin():
+        await session.execute(text("UPDATE webhooks SET overflowing = true WHERE id = CAST(:id AS uuid)"), {"id": id_})
+    for path in ("/webhooks", f"/webhooks/{id_}"):
+        assert "too much waits" in Page.of(await desk.service.client.get(path)).words
 
 
 @pytest.mark.parametrize("path", ["/webhooks/x", f"/webhooks?after={'f' * 32}", "/webhooks?after=x"])

@@ -40,6 +40,7 @@ from saga.exposition import Exposition
 from saga.values import Decision, Event, Policy, when_due
 from saga.webhooks.addresses import Address, allowances
 from saga.webhooks.sender import Sender
+from saga.webhooks.wrapping import Wrapping
 from tests.waiting import until
 
 HOOKS = "https://hooks.shop.com/orders"
@@ -170,7 +171,7 @@ async def serving(
     letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy)
     sender = Sender(allowances("127.0.0.1:9"), resolve=resolve, trust=NOBODY_TRUSTED)
     announced = asyncio.Event()
-    webhooks = Webhooks(pool, statements(pool.kw["bind"]), sender, announced.set)
+    webhooks = Webhooks(pool, statements(pool.kw["bind"]), sender, announced.set, Wrapping())
     more = [
         webhook_routes(webhooks),
         operating_routes(engine, pool, policy),

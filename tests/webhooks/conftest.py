@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from handlers.webhooks.webhooks import Webhooks
 from models.states import SUBSCRIBABLE
 from saga.cells import Signal
 from saga.database import Sessions, connect, sessions, statements
@@ -22,9 +23,11 @@ from saga.webhooks.courier import Courier
 from saga.webhooks.endpoints import Endpoint
 from saga.webhooks.schedule import STANDARD
 from saga.webhooks.sender import Sender
+from saga.webhooks.wrapping import Wrapping
 from tests.engine.conftest import order_request, reply, running_engine
 from tests.waiting import until
 from tests.webhooks.receiver import Receiver, receiving
+from tests.webhooks.receiving import Loopback
 
 OWNER = "key:shop"
 MOST_AT_ONCE = 10_000
@@ -38,6 +41,7 @@ class Place:
     def __init__(self, pool: AsyncEngine) -> None:
         self.pool = pool
         self.sessions: Sessions = statements(pool)
+        self.wrapping = Wrapping()
 
     async def rows(self, query: str, **values: Any) -> list[Any]:
         async with self.pool.connect() as connection:
@@ -55,7 +59,12 @@ class Place:
         """An endpoint for everything, or for what is said, and its secret."""
         fields = {"owner": OWNER, "url": url, "events": SUBSCRIBABLE} | changed
         async with self.sessions() as session:
-            return await endpoints.subscribe(session, **fields)
+            return await endpoints.subscribe(session, self.wrapping, **fields)
+
+    def webhooks(self) -> Webhooks:
+        """What clients do; names are looked up by the system's resolver, and nothing leaves the machine."""
+        sender = Sender(frozenset(), network=Loopback())
+        return Webhooks(sessions(self.pool), self.sessions, sender, lambda: None, self.wrapping)
 
     async def call(self, function: Any, *arguments: Any, **named: Any) -> Any:
         """One of the functions that take a session."""
@@ -153,7 +162,7 @@ class System:
         """A courier that runs as long as the block; the receiver has so many seconds to answer."""
         pool = connect(self.place.pool.url, connections=1, name="courier under test")
         sender = sender or self.sender()
-        courier = Courier(sessions(pool), sender, waits)
+        courier = Courier(sessions(pool), sender, waits, self.place.wrapping)
         task = asyncio.create_task(courier.run())
         try:
             with patch.object(sending, "WITHIN", timedelta(seconds=within)):

@@ -12,9 +12,17 @@ from ipaddress import ip_address
 
 import pytest
 
-from saga.webhooks.addresses import Address, AddressRefusedError, allowances, destination, is_public
+from saga.webhooks.addresses import (
+    Address,
+    AddressRefusedError,
+    allowances,
+    denials,
+    destination,
+    is_denied,
+    is_public,
+)
 from saga.webhooks.sender import Sender
-from tests.webhooks.receiving import PUBLIC, PUBLIC_V6, Loopback
+from tests.webhooks.receiving import PUBLIC, PUBLIC_V6, Loopback, Names
 
 ADDRESSES = [
     "127.0.0.1", "127.0.0.2", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255",
@@ -132,7 +140,7 @@ async def test_a_hostile_url_is_neither_registered_nor_connected_to(
     network = Loopback()
     sender = Sender(frozenset(), resolve=resolve, network=network)
     with pytest.raises(AddressRefusedError) as refused:
-        await sender.admit(url)
+        await sender.admit(url, "key:shop")
     answer = await sender.send(url, {}, b"{}")
     await sender.close()
     assert answer.status is None
@@ -218,3 +226,51 @@ def test_what_is_allowed_is_that_very_host_and_port(url: str) -> None:
 def test_an_exception_names_one_host_and_one_port(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must be host:port for each"):
         allowances(f"good:1 {text}")
+
+
+DENIED = denials("93.184.216.0/24 2606:2800::/32 ::ffff:198.41.0.0/112")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["93.184.216.34", "::ffff:93.184.216.34", "::93.184.216.34", "64:ff9b::93.184.216.34", "2002:5db8:d822::1",
+     "2001:0:5db8:d822::", "2001:0:101:101::a247:27dd", "2606:2800::1", "2606:2800::1%eth0", "198.41.0.4",
+     "::ffff:198.41.0.4"],
+)  # fmt: skip
+def test_an_address_of_a_denied_network_is_denied_in_every_form(text: str) -> None:
+    assert is_denied(ip_address(text), DENIED)
+
+
+@pytest.mark.parametrize("text", ["93.184.217.34", "::ffff:93.184.217.34", "2606:2801::1", "198.42.0.4"])
+def test_other_addresses_are_not_denied(text: str) -> None:
+    assert not is_denied(ip_address(text), DENIED)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "10.0.0.0/33", "x", "10.0.0.0/8,11.0.0.0/8", "fe80::%eth0/64x"])
+def test_what_is_denied_is_networks(text: str) -> None:
+    with pytest.raises(ValueError, match="must be networks"):
+        denials(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "answer"),
+    [
+        ("https://93.184.216.34/", []),
+        ("https://hooks.shop.com/", ["93.184.216.34"]),
+        ("https://hooks.shop.com/", ["8.8.8.8", "2606:2800::1"]),
+        ("http://hooks.shop.com:8000/", ["93.184.216.34"]),
+        ("http://[::ffff:93.184.216.34]:8000/", []),
+    ],
+)
+async def test_a_denied_network_is_neither_registered_nor_connected_to_whatever_allows_it(
+    url: str, answer: list[str]
+) -> None:
+    allowed = allowances("hooks.shop.com:8000 [::ffff:93.184.216.34]:8000")
+    network = Loopback()
+    sender = Sender(allowed, DENIED, resolve=Names({"hooks.shop.com": [answer]}), network=network)
+    with pytest.raises(AddressRefusedError, match="this service never calls"):
+        await sender.admit(url, "key:shop")
+    sent = await sender.send(url, {}, b"{}")
+    await sender.close()
+    assert (sent.status, sent.refused) == (None, True)
+    assert network.attempts == []

@@ -12,6 +12,7 @@ from saga.traceparent import new_child
 from saga.webhooks.answers import LONGEST_WAIT, Answer
 from saga.webhooks.attempts import Attempt, Claimed, Outcome, headers, verdict
 from saga.webhooks.schedule import STANDARD, wait_after
+from saga.webhooks.wrapping import Wrapping
 from tests.webhooks.conftest import TRACEPARENT
 
 SECRETS = ("whsec_bmV3IHNlY3JldCBvZiB0aGlzIHRlc3Qh", "whsec_b2xkIHNlY3JldCBvZiB0aGlzIHRlc3Qh")
@@ -31,7 +32,7 @@ def claimed(**changed: Any) -> Claimed:
         "url": "https://shop.example/hooks?token=hidden",
         "secret": SECRETS[0],
         "previous_secret": None,
-        "failing": False,
+        "held_back": False,
         "now": datetime.now(UTC),
     }
     return Claimed(**fields | changed)
@@ -72,7 +73,7 @@ def test_the_later_of_schedule_and_what_is_asked_for_counts_up_to_a_day() -> Non
 
 def test_each_of_two_secrets_verifies_what_was_signed_with_both() -> None:
     one = claimed(previous_secret=SECRETS[1])
-    told = headers(one, TRACEPARENT)
+    told = headers(one, TRACEPARENT, Wrapping())
     assert told["webhook-id"] == str(one.event_id)
     assert told["traceparent"] == TRACEPARENT
     for secret in SECRETS:

@@ -23,6 +23,7 @@ from saga.webhooks.attempts import Attempt, Claimed, Verdict, verdict
 from saga.webhooks.disabling import DISABLED
 from saga.webhooks.housekeeping import Housekeeping
 from saga.webhooks.sender import Sender
+from saga.webhooks.wrapping import Wrapping
 from tests.databases import connect_looping
 from tests.engine.conftest import order_request, running_engine
 from tests.waiting import until
@@ -228,13 +229,13 @@ async def test_one_that_fails_gets_its_turn_however_much_others_have_to_do(
 ) -> None:
     # a worker that has room for one only, each time
     monkeypatch.setattr(claims, "MOST", 1)
-    monkeypatch.setattr(claims, "MOST_FAILING", 1)
+    monkeypatch.setattr(claims, "MOST_HELD_BACK", 1)
     failing = await system.endpoint("/failing")
     await system.place.execute("UPDATE webhooks SET failures = 1, failing_since = now()")
     await system.write(failing.id)
     for number in range(2):
         await system.write((await system.endpoint(f"/busy/{number}")).id, 100)
-    taken = [one.webhook_id for _ in range(60) for one in await system.place.call(claims.claim, [])]
+    taken = [one.webhook_id for _ in range(60) for one in await system.place.call(claims.claim, claims.Hand())]
     assert len(taken) == 60
     assert taken.count(failing.id) == 1
 
@@ -259,7 +260,7 @@ async def test_a_receiver_may_ask_to_be_left_alone_for_a_while(system: System) -
         # that is meant for whatever else there is, too
         await system.write(endpoint.id, 3)
         async with system.place.sessions() as session:
-            rest = await claims.until_next(session, [])
+            rest = await claims.until_next(session, claims.Hand())
         assert rest
         assert timedelta(hours=1.99) < rest < timedelta(hours=2.01)
         await system.write((await system.endpoint("/well")).id)
@@ -302,7 +303,7 @@ async def test_one_whose_last_attempt_failed_is_tried_one_at_a_time(system: Syst
 
 async def test_many_that_fail_leave_room_for_those_that_do_not(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "MOST", 4)
-    monkeypatch.setattr(claims, "MOST_FAILING", 2)
+    monkeypatch.setattr(claims, "MOST_HELD_BACK", 2)
     for number in range(6):
         await system.write((await system.endpoint(f"/failing/{number}", "hang")).id, 3)
     await system.place.execute("UPDATE webhooks SET failures = 1, failing_since = now()")
@@ -316,7 +317,7 @@ async def test_many_that_fail_leave_room_for_those_that_do_not(system: System, m
 async def test_both_secrets_sign_after_a_rotation_until_the_old_one_is_over(system: System) -> None:
     endpoint = await system.endpoint()
     [old] = system.receiver.secrets["/hooks"]
-    new = await system.place.call(endpoints.rotate_secret, endpoint.id)
+    new = await system.place.call(endpoints.rotate_secret, endpoint.id, Wrapping())
     async with system.courier():
         for secret in (old, new):
             system.receiver.secrets["/hooks"] = [secret]
@@ -408,7 +409,7 @@ async def claimed_anew(system: System) -> list[Claimed]:
     """All deliveries, whoever had them in hand."""
     await system.place.execute("UPDATE webhook_deliveries SET lease = NULL, next_attempt_at = now()")
     async with system.place.sessions() as session:
-        return await claims.claim(session, [])
+        return await claims.claim(session, claims.Hand())
 
 
 async def mark(system: System, *attempts: tuple[Attempt, Verdict]) -> set[UUID]:
@@ -509,7 +510,7 @@ async def test_housekeeping_forgets_what_is_long_over_and_what_was_deleted(
     await system.write(kept.id, 3)
     await system.place.execute("UPDATE webhook_deliveries SET created_at = now() - interval '31 days'")
     await system.write(kept.id, 2)
-    await system.place.call(endpoints.rotate_secret, kept.id)
+    await system.place.call(endpoints.rotate_secret, kept.id, Wrapping())
     await system.place.execute(
         "UPDATE webhooks SET previous_secret_until = now() - interval '1 s' WHERE previous_secret IS NOT NULL"
     )

@@ -12,6 +12,7 @@ from saga.engine import Engine
 from saga.errors import UnknownDeliveryError, UnknownWebhookError, WebhookDisabledError
 from saga.webhooks import deliveries, endpoints
 from saga.webhooks.disabling import DISABLED
+from saga.webhooks.wrapping import Wrapping
 from tests.webhooks.conftest import OWNER, Place, happy
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -43,7 +44,7 @@ async def test_what_is_somebody_elses_is_not_there(place: Place) -> None:
         (endpoints.find_endpoint, ()),
         (endpoints.enable, ()),
         (endpoints.disable, ("no reason",)),
-        (endpoints.rotate_secret, ()),
+        (endpoints.rotate_secret, (Wrapping(),)),
         (endpoints.delete, ()),
         (endpoints.ping, ()),
     ]:
@@ -75,7 +76,7 @@ async def test_disabling_fails_what_waits_and_is_done_once(place: Place, engine:
 
 async def test_a_deleted_endpoint_is_gone_with_its_secrets(place: Place) -> None:
     endpoint, _ = await place.subscribe()
-    await place.call(endpoints.rotate_secret, endpoint.id)
+    await place.call(endpoints.rotate_secret, endpoint.id, Wrapping())
     await place.call(endpoints.delete, endpoint.id)
     with pytest.raises(UnknownWebhookError):
         await place.call(endpoints.delete, endpoint.id)
@@ -86,7 +87,7 @@ async def test_a_deleted_endpoint_is_gone_with_its_secrets(place: Place) -> None
 
 async def test_a_rotation_keeps_the_secret_before_for_a_day(place: Place) -> None:
     endpoint, old = await place.subscribe()
-    new = await place.call(endpoints.rotate_secret, endpoint.id)
+    new = await place.call(endpoints.rotate_secret, endpoint.id, Wrapping())
     row = (await place.rows("SELECT *, now() AS now FROM webhooks"))[0]
     assert (row["secret"], row["previous_secret"]) == (new, old)
     assert abs(row["previous_secret_until"] - row["now"] - timedelta(hours=24)) < timedelta(minutes=1)

@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection
 from handlers.access.callers import EVERY_SCOPE, LOCAL, Caller, Scope
 from handlers.access.credentials import Access
 from handlers.webhooks.asking import Asking, asking
-from handlers.webhooks.webhooks import MOST_ENDPOINTS
+from handlers.webhooks.webhooks import MOST_ENDPOINTS, MOST_ENDPOINTS_OF_PERSON
 from saga.values import Policy
 from tests.databases import Databases
 from tests.http.conftest import HAPPY, HOOKS, RECEIVER, Service, problem, running, without_database
@@ -225,13 +225,25 @@ async def test_nobody_has_endpoints_without_end(shop: Shop) -> None:
     await shop.subscribe()
 
 
+async def test_a_person_has_fewer_endpoints_than_a_service(shop: Shop) -> None:
+    me = uuid4()
+    shop.now_is(f"user:{me}", user_id=me)
+    for _ in range(MOST_ENDPOINTS_OF_PERSON):
+        await shop.subscribe()
+    told = problem(await shop.call("POST", json={"url": HOOKS, "events": EVENTS}), 409)
+    assert told["detail"].startswith(f"You have {MOST_ENDPOINTS_OF_PERSON} webhooks")
+
+
 @pytest.mark.parametrize(
     ("caller", "asks"),
     [
         (Caller("key:shop", frozenset({Scope.WEBHOOKS})), Asking("key:shop", "key:shop")),
-        (Caller("user:u", frozenset({Scope.WEBHOOKS}), ME), Asking("user:u", "user:u", user_id=ME)),
-        (Caller("user:u", frozenset({Scope.WEBHOOKS, Scope.ORDERS_READ_ANY}), ME), Asking("user:u", "user:u")),
-        (Caller("user:u", frozenset({Scope.OPERATE}), ME), Asking("user:u", "user:u", sees_all=True)),
+        (Caller("user:u", frozenset({Scope.WEBHOOKS}), ME), Asking("user:u", "user:u", person=True, user_id=ME)),
+        (
+            Caller("user:u", frozenset({Scope.WEBHOOKS, Scope.ORDERS_READ_ANY}), ME),
+            Asking("user:u", "user:u", person=True),
+        ),
+        (Caller("user:u", frozenset({Scope.OPERATE}), ME), Asking("user:u", "user:u", sees_all=True, person=True)),
         (Caller("operator@127.0.0.1", EVERY_SCOPE, local=True), Asking("operator@127.0.0.1", LOCAL, sees_all=True)),
         (Caller("operator@::1", EVERY_SCOPE, local=True), Asking("operator@::1", LOCAL, sees_all=True)),
     ],

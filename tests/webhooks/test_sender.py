@@ -39,6 +39,7 @@ from tests.webhooks.receiving import (
 )
 
 HEADERS = {"webhook-id": "msg_1", "content-type": "application/json"}
+OWNER = "key:shop"
 BODY = b'{"type":"order.completed"}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -263,7 +264,7 @@ async def test_the_connection_is_made_to_the_address_that_was_checked(
     here = await stack.enter_async_context(receiver(ok(), tls))
     there = Public(authority, here.port, {"hooks.example.com": [[PUBLIC]]})
     stack.push_async_callback(there.sender.close)
-    await there.sender.admit(there.url)
+    await there.sender.admit(there.url, OWNER)
     answer = await there.send()
     requests = here.requests
     assert (answer.status, answer.error) == (200, None)
@@ -277,7 +278,7 @@ async def test_a_name_that_moves_inside_after_registration_is_refused(
     authority: Authority, stack: AsyncExitStack, inside: str
 ) -> None:
     there = await public(authority, stack, [PUBLIC], [inside])
-    await there.sender.admit(there.url)
+    await there.sender.admit(there.url, OWNER)
     answer = await there.send()
     assert answer.status is None
     assert answer.error == "the address is not allowed: it must have a name that stands for public addresses only"
@@ -312,7 +313,7 @@ async def test_a_name_that_is_inside_too_is_refused_whole(
 ) -> None:
     there = await public(authority, stack, mixed)
     with pytest.raises(AddressRefusedError, match="public addresses only"):
-        await there.sender.admit(there.url)
+        await there.sender.admit(there.url, OWNER)
     assert (await there.send()).status is None
     assert there.network.attempts == []
 
@@ -335,7 +336,7 @@ async def test_not_all_of_many_addresses_are_tried(authority: Authority, stack: 
 async def test_a_name_that_does_not_resolve_is_refused(authority: Authority, stack: AsyncExitStack) -> None:
     there = await public(authority, stack, [])
     with pytest.raises(AddressRefusedError, match=r"^must have a name that resolves$"):
-        await there.sender.admit(there.url)
+        await there.sender.admit(there.url, OWNER)
     answer = await there.send()
     assert (answer.error, answer.refused) == ("the name does not resolve", False)
 
@@ -358,7 +359,7 @@ async def test_a_name_that_is_looked_up_for_ever_is_waited_for_only_so_long(
     sender = Sender(frozenset(), network=Loopback())
     stack.push_async_callback(sender.close)
     with pytest.raises(AddressRefusedError, match="in time"):
-        await sender.admit("https://slow.attacker.com/")
+        await sender.admit("https://slow.attacker.com/", OWNER)
     several = await asyncio.gather(*[sender.send("https://slow.attacker.com/", {}, BODY) for _ in range(100)])
     assert {answer.error for answer in several} == {"timed out after 0.2 s"}
     # however many wait for it, it holds one thread; and one more while somebody registers it
@@ -388,7 +389,7 @@ async def test_names_that_are_looked_up_for_ever_keep_no_other_waiting(
     # as many as a worker ever sends to at once, and as many people who register
     slow = [
         *(asyncio.ensure_future(sender.send(f"https://{name}/", {}, BODY)) for name in names),
-        *(asyncio.ensure_future(sender.admit(f"https://{name}/")) for name in names),
+        *(asyncio.ensure_future(sender.admit(f"https://{name}/", name)) for name in names),
     ]
 
     async def all_are_looked_up() -> bool:
