@@ -66,6 +66,14 @@ def money(value: object) -> Decimal:
     return exact.quantize(_CENT)
 
 
+def whole(value: object) -> object:
+    """Read an integer however JSON has it: `1.0` and `1E0` are the number 1. Whatever else stays as it is."""
+    if isinstance(value, Decimal) and value.adjusted() < _DIGITS_BEFORE_POINT and value == value.to_integral_value():
+        # of few digits before the point: `1E1000000` would take long to write out
+        return int(value)
+    return value
+
+
 def money_text(amount: Decimal) -> str:
     """An amount as the wire has it: two decimals, no exponent."""
     return f"{amount:.2f}"
@@ -118,7 +126,7 @@ Instant = Annotated[
 Id = Annotated[UUID, WrapValidator(_uuid)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 ShortText = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
-Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
+Quantity = Annotated[int, BeforeValidator(whole), Field(strict=True, ge=1, le=MAX_QUANTITY)]
 
 
 class Wire(BaseModel):
