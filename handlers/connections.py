@@ -25,7 +25,7 @@ REQUESTS = 400
 """Connections of one process beside those that stay: of requests that come and go. The rest of
 `handlers.open_files.OTHERS` is for database, bus and files."""
 BODIES = 200
-"""Bodies of one process that may be arriving at once: nearly all come with their head, and each may grow to 1 MiB."""
+"""Bodies of one process that may be arriving at once: nearly all come with their head, and each may grow to 256 KiB."""
 GAP_SECONDS = 10.0
 """From one piece of a body to the next; and an answer is looked at as often, whether some of it has been taken."""
 MAX_HEAD_BYTES = 16 * 1024

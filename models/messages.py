@@ -6,7 +6,7 @@ talk to us. Outgoing models say exactly what leaves.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -25,15 +25,20 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from models.states import Command, CurrentStep, OrderEvent
 
 MAX_ITEMS = 100
+MAX_FIELDS = 50
+"""Fields of an input that may have no others than it knows."""
+MAX_ERRORS = 100
+"""The most that is found wrong with one input."""
 MAX_QUANTITY = 1_000_000
 MAX_BODY_BYTES = 1_048_576
-"""The largest body that either door takes: 1 MiB."""
+"""The largest message that is taken from the bus: 1 MiB."""
 _MAX_TEXT = 1_000
 
 _CENT = Decimal("0.01")
@@ -126,7 +131,7 @@ Instant = Annotated[
 Id = Annotated[UUID, WrapValidator(_uuid)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 ShortText = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
-Quantity = Annotated[int, BeforeValidator(whole), Field(strict=True, ge=1, le=MAX_QUANTITY)]
+Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY), BeforeValidator(whole)]
 
 
 class Wire(BaseModel):
@@ -141,6 +146,20 @@ class Incoming(Wire):
     """What somebody else writes: known by the wire's own names alone. Any other name is a field that we do not know."""
 
     model_config = ConfigDict(validate_by_name=False)
+
+
+class Closed(BaseModel):
+    """What may have no field that it does not know: a filter must not be lost."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, value: object) -> object:
+        # each of them would be an error of its own
+        if isinstance(value, Mapping) and len(value) > MAX_FIELDS:
+            raise ValueError(f"must have at most {MAX_FIELDS} fields")
+        return value
 
 
 class Item(Incoming):
@@ -163,7 +182,23 @@ def _payable(items: list[Item]) -> list[Item]:
     return items
 
 
-Items = Annotated[list[Item], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_payable)]
+def _first_errors(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    """Items, or at most `MAX_ERRORS` errors: where there are more, those of the first items that have any."""
+    try:
+        return read(value)
+    except ValidationError as error:
+        if isinstance(value, list) and error.error_count() > MAX_ERRORS - _BESIDE_ITEMS:
+            for end in range(_AT_ONCE, len(value), _AT_ONCE):
+                read(value[:end])
+        raise
+
+
+_BESIDE_ITEMS = 4
+"""Errors that the fields beside the items can have."""
+_AT_ONCE = (MAX_ERRORS - _BESIDE_ITEMS) // len(Item.model_fields)
+Items = Annotated[
+    list[Item], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_payable), WrapValidator(_first_errors)
+]
 
 
 # ---------------------------------------------------------------------------------------------- order requests

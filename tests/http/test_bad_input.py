@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from handlers.paging import cursor
 from handlers.problems import MEDIA_TYPE
-from models.messages import MAX_BODY_BYTES
+from handlers.strict_body import MAX_ACTION_BYTES, MAX_ORDER_BYTES
 from saga.values import Policy
 from tests.databases import Databases
 from tests.http.conftest import Service, order_body, problem, running
@@ -26,6 +26,13 @@ NOBODY = "8f14e45f-ceea-4672-9b5a-3c1d6b0a7e21"
 """The name of a test must be the same wherever it runs."""
 ITEM: dict[str, Any] = order_body()["items"][0]
 FOREVER = "9" * 5000
+LARGEST = [
+    ("/api/orders", MAX_ORDER_BYTES),
+    ("/api/webhooks", MAX_ACTION_BYTES),
+    ("/api/sagas/retry", MAX_ACTION_BYTES),
+    ("/api/dead-letters/redrive", MAX_ACTION_BYTES),
+    (f"/api/sagas/{NOBODY}/resolve", MAX_ACTION_BYTES),
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -148,7 +155,7 @@ UNREADABLE: list[bytes] = [
     b'{"userId": 1, "userId": 2}',
     b'{"\\ud800": 1, "\\ud800": 2}',
     b"[" * 100_000,
-    b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    b'{"a":' * 40_000 + b"1" + b"}" * 40_000,
     b'{"userId": 01}',
     b'"\\x"',
     b"<order/>",
@@ -242,13 +249,17 @@ async def test_json_is_taken_however_it_is_written(service: Service, content_typ
     assert response.status_code == 201
 
 
-async def test_a_body_over_1_mib_is_refused_by_its_announced_length(refusing: Service) -> None:
-    response = await refusing.client.post("/api/orders", content=b" " * (MAX_BODY_BYTES + 1), headers=JSON)
+@pytest.mark.parametrize(("path", "most"), LARGEST)
+async def test_a_body_that_is_too_large_is_refused_by_its_announced_length(
+    refusing: Service, path: str, most: int
+) -> None:
+    response = await refusing.client.post(path, content=b" " * (most + 1), headers=JSON)
     assert problem(response, 413)["type"] == "urn:order-service:too-large"
 
 
-async def test_a_body_over_1_mib_is_refused_without_an_announced_length_and_not_read_to_its_end(
-    refusing: Service,
+@pytest.mark.parametrize(("path", "most"), LARGEST)
+async def test_a_body_that_is_too_large_is_refused_without_an_announced_length_and_not_read_to_its_end(
+    refusing: Service, path: str, most: int
 ) -> None:
     sent = 0
 
@@ -258,15 +269,27 @@ async def test_a_body_over_1_mib_is_refused_without_an_announced_length_and_not_
             sent += 65_536
             yield b" " * 65_536
 
-    response = await refusing.client.post("/api/orders", content=endless(), headers=JSON)
+    response = await refusing.client.post(path, content=endless(), headers=JSON)
     problem(response, 413)
-    assert sent <= MAX_BODY_BYTES + 65_536
+    assert sent <= most + 65_536
 
 
-async def test_a_body_of_just_1_mib_is_read(service: Service) -> None:
-    body = json.dumps(order_body()).encode()
-    response = await service.client.post("/api/orders", content=body.ljust(MAX_BODY_BYTES), headers=JSON)
-    assert response.status_code == 201
+@pytest.mark.parametrize(("path", "most"), LARGEST)
+async def test_a_body_that_is_just_not_too_large_is_read(refusing: Service, path: str, most: int) -> None:
+    problem(await refusing.client.post(path, content=b"[]".ljust(most), headers=JSON), 422)
+
+
+async def test_the_largest_order_that_there_can_be_is_taken(service: Service) -> None:
+    largest = {"productName": "\N{GRINNING FACE}" * 200, "quantity": 1_000_000, "price": "99999999.99"}
+    response = await service.client.post("/api/orders", json=order_body(items=[ITEM | largest] * 100))
+    assert response.status_code == 201, response.text
+
+
+@pytest.mark.parametrize("path", [path for path, _ in LARGEST])
+async def test_many_unknown_fields_are_one_error_or_none(refusing: Service, path: str) -> None:
+    body = {f"x{number}": 0 for number in range(5_000)}
+    errors = problem(await refusing.client.post(path, json=body), 422)["errors"]
+    assert len(errors) <= 2
 
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1e9", "²", FOREVER])
