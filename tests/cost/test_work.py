@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi.openapi.utils import get_openapi
+from prometheus_client import REGISTRY
 from pydantic import BaseModel, ValidationError
 
 from handlers import strict_json
@@ -18,7 +20,11 @@ from handlers.webhooks.bodies import FailedSince, StatusWish, Subscription
 from models.messages import MAX_ERRORS, REPLIES, CancelOrder, CreateOrder, OrderBody
 from saga.cells import Signal
 from saga.fresh import Fresh
+from saga.lag import EVERY, watch_lag
+from saga.supervise import supervised
+from tests.connections.serving import here
 from tests.http.conftest import Service, order_body
+from tests.waiting import until
 
 ITEMS: list[Any] = [0, {}, None, [], {"price": []}]
 BODIES: list[Any] = [
@@ -117,3 +123,19 @@ async def test_a_list_is_what_each_of_its_orders_is_by_itself(service: Service) 
     assert page["items"] == [(await service.client.get(f"/api/orders/{placed['id']}")).json()]
     assert page["items"][0]["status"] == "Failed"
     assert page["items"][0]["updatedAt"] is not None
+
+
+async def test_a_loop_that_stands_still_is_seen() -> None:
+    looks = _lag("count")
+    async with supervised("loop lag", watch_lag):
+        await until(lambda: here(_lag("count") > looks))
+        before, begin = _lag("sum"), time.monotonic()
+        while time.monotonic() < begin + 5 * EVERY:
+            pass
+        looks = _lag("count")
+        await until(lambda: here(_lag("count") > looks))
+    assert _lag("sum") - before > 3 * EVERY
+
+
+def _lag(part: str) -> float:
+    return REGISTRY.get_sample_value(f"order_service_event_loop_lag_seconds_{part}") or 0.0
