@@ -48,6 +48,8 @@ from saga.database import Sessions, connect, sessions, statements
 from saga.engine import Engine
 from saga.errors import ConfigurationError
 from saga.exposition import Exposition
+from saga.fresh import Fresh
+from saga.lag import watch_lag
 from saga.logs import configure, get_logger
 from saga.readiness import unready
 from saga.relay import Relay
@@ -158,6 +160,7 @@ def compose(settings: Settings) -> Service:
                 ("timers", timers.run),
                 ("activity", recorder.run),
                 ("consumers", consumers.run),
+                ("loop lag", watch_lag),
             ):
                 await stack.enter_async_context(supervised(name, work))
             await stack.enter_async_context(_admitting(access, published))
@@ -180,7 +183,7 @@ def compose(settings: Settings) -> Service:
         engine,
         asking,
         settings.policy,
-        unready=lambda: unready(pools.reading, engine, bus, consumers),
+        unready=Fresh(lambda: unready(pools.reading, engine, bus, consumers)),
         asyncapi=lambda: contract.to_specification().to_jsonable(),
         watch=watch,
         metrics=Exposition(asking, framework, settings.policy.saga_timeout).text,

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import h11
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER, FlowControl
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from handlers.access.careful import ALWAYS
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer
@@ -25,11 +26,15 @@ REQUESTS = 400
 """Connections of one process beside those that stay: of requests that come and go. The rest of
 `handlers.open_files.OTHERS` is for database, bus and files."""
 BODIES = 200
-"""Bodies of one process that may be arriving at once: nearly all come with their head, and each may grow to 1 MiB."""
+"""Bodies of one process that may be arriving at once: nearly all come with their head, and each may grow to 256 KiB."""
 GAP_SECONDS = 10.0
 """From one piece of a body to the next; and an answer is looked at as often, whether some of it has been taken."""
 MAX_HEAD_BYTES = 16 * 1024
 """Of a request's first line and its headers."""
+MAX_FRAMES_BYTES = 16 * 1024
+"""That a client may send at once over a WebSocket."""
+PIECE_BYTES = 4 * 1024
+"""Of a body, in one turn of the event loop."""
 
 
 class Owed(Enum):
@@ -57,12 +62,36 @@ class _Flow(FlowControl):
     """uvicorn's, that tells when somebody waits for the client to take what was written.
 
     A stream of events whose client does not read waits for nobody between two events, and has a patience of its own.
+    And nothing more is read while what has come is held: whatever uvicorn wishes meanwhile counts afterwards.
     """
 
     def __init__(self, transport: Any, changed: Callable[[], None]) -> None:
         super().__init__(transport)
         self.awaited = False
         self._changed = changed
+        self._held = self._stopped = False
+
+    def pause_reading(self) -> None:
+        """Read nothing more."""
+        self._stopped = True
+        super().pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, unless what has come is held."""
+        self._stopped = False
+        if not self._held:
+            super().resume_reading()
+
+    def hold(self) -> None:
+        """Read nothing more until `release`."""
+        self._held = True
+        super().pause_reading()
+
+    def release(self) -> None:
+        """Read on, if uvicorn does."""
+        self._held = False
+        if not self._stopped:
+            super().resume_reading()
 
     async def drain(self) -> None:
         """Wait."""
@@ -92,6 +121,7 @@ class Punctual(H11Protocol):
         self._timer: Any = None
         self._handed_over = False
         self._unread = bytearray()
+        self._goes_on = False
         self._told_last = False
         self.app = self._answer
 
@@ -169,7 +199,8 @@ class Punctual(H11Protocol):
         """Give h11 what has come, a piece at a time.
 
         How long a head is it looks at only where that has not ended yet: so it never has more than a head to look at,
-        whether that comes by itself, after a body, or while the request before it is being answered.
+        whether that comes by itself, after a body, or while the request before it is being answered. And of a body it
+        has one piece in each turn of the event loop: it may be in chunks of a byte, each of which is work.
         """
         while self._unread and not (self._handed_over or self.transport.is_closing()):
             room = MAX_HEAD_BYTES + 1 - len(self.conn.trailing_data[0])
@@ -177,10 +208,28 @@ class Punctual(H11Protocol):
                 # the next request is kept until this one has been answered
                 self.flow.pause_reading()
                 break
+            body = self.conn.their_state is h11.SEND_BODY
+            room = min(room, PIECE_BYTES) if body else room
             piece = bytes(self._unread[:room])
             del self._unread[:room]
             super().data_received(piece)
+            if body and self._unread:
+                self._read_later()
+                return
+        if not self.transport.is_closing():
+            self.flow.release()
         self._look()
+
+    def _read_later(self) -> None:
+        self.flow.hold()
+        self._look()
+        if not self._goes_on:
+            self._goes_on = True
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._goes_on = False
+        self._read()
 
     def _now_owed(self) -> Owed | None:
         if self._handed_over:
@@ -272,6 +321,20 @@ class Punctual(H11Protocol):
         self.transport.close()
 
 
+class Terse(WebSocketsSansIOProtocol):
+    """A connection over a WebSocket whose client has nothing to say but that it is there.
+
+    Messages are small (`ws_max_size`), and may be empty: one who sends thousands of them at once is hung up on.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, unless it is too much."""
+        if self.handshake_complete and len(data) > MAX_FRAMES_BYTES:
+            self.transport.abort()
+        else:
+            super().data_received(data)
+
+
 def bounded(connections: int) -> type[Punctual]:
     """The protocol of a process that may have so many connections, those over WebSockets included."""
     return type(
@@ -297,6 +360,7 @@ def serve_bounded(receive: Any, connections: int, message_bytes: int) -> None:
         config.http_protocol_class = bounded(connections)
         config.h11_max_incomplete_event_size = MAX_HEAD_BYTES
         config.ws_max_size = message_bytes
+        config.ws_protocol_class = Terse
 
 
 _CLOSED = "The connection is closed."

@@ -11,7 +11,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 _SWAGGER = Path(str(distribution("fastapi-offline").locate_file("fastapi_offline/static")))
@@ -41,13 +41,20 @@ _POLICY = (
 )
 
 
-def contract_routes(asyncapi: Callable[[], dict[str, Any]]) -> APIRouter:
-    """The routes of the contracts.
+def contract_routes(openapi: Callable[[], dict[str, Any]], asyncapi: Callable[[], dict[str, Any]]) -> APIRouter:
+    """The routes of the contracts. Each document is written once, when it is first asked for.
 
     Args:
-        asyncapi: gives the AsyncAPI document; it is asked once, when somebody wants to see it.
+        openapi: gives the OpenAPI document.
+        asyncapi: gives the AsyncAPI document.
     """
     router = APIRouter(include_in_schema=False)
+
+    @cache
+    def openapi_text(prefix: str) -> str:
+        # behind a prefix that the server knows of, the paths begin there
+        servers = {"servers": [{"url": prefix}]} if prefix else {}
+        return json.dumps(openapi() | servers)
 
     @cache
     def asyncapi_text() -> str:
@@ -61,6 +68,10 @@ def contract_routes(asyncapi: Callable[[], dict[str, Any]]) -> APIRouter:
     async def asyncapi_page() -> HTMLResponse:
         viewer = '<asyncapi-viewer src="asyncapi.json" sidebar></asyncapi-viewer>'
         return _page("The contract of the bus", viewer, ["asyncapi-viewer.js"], [])
+
+    @router.get("/openapi.json")
+    async def openapi_document(request: Request) -> Response:
+        return Response(openapi_text(request.scope.get("root_path", "")), media_type="application/json")
 
     @router.get("/asyncapi.json")
     async def asyncapi_document() -> Response:

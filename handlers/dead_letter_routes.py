@@ -3,8 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
+from handlers.access.limits import spend_rows
 from handlers.dead_letter_views import (
     DeadLetterDetail,
     DeadLetterPage,
@@ -31,8 +32,9 @@ def dead_letter_routes(letters: Letters) -> APIRouter:
     router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"], route_class=StrictRoute)
 
     @router.get("", response_model=DeadLetterPage, responses=documented(422, 503))
-    async def list_dead_letters(wanted: Annotated[LetterQuery, Query()]) -> Response:
+    async def list_dead_letters(request: Request, wanted: Annotated[LetterQuery, Query()]) -> Response:
         """Dead letters, the newest arrival first."""
+        spend_rows(request, wanted.limit)
         known, following = await letters.list(wanted)
         return as_json(DeadLetterPage(items=[letter_view(*one) for one in known], next=following))
 
@@ -42,12 +44,13 @@ def dead_letter_routes(letters: Letters) -> APIRouter:
         return as_json(letter_detail(*await letters.find(id)))
 
     @router.post("/redrive", response_model=RedrivePage, responses=documented(*OF_BODIES))
-    async def redrive_many(body: BulkRedrive, _: Annotated[NoQuery, Query()], by: Actor) -> Response:
+    async def redrive_many(request: Request, body: BulkRedrive, _: Annotated[NoQuery, Query()], by: Actor) -> Response:
         """Publish many open letters again, each by itself; by itself only tell what would become of them.
 
         One request takes 100 letters and 25 seconds at most, and ends early where RabbitMQ is away; give its `next` as
         `after` to go on.
         """
+        spend_rows(request, body.limit)
         return as_json(await letters.redrive_many(body, by))
 
     @router.post("/{id}/redrive", response_model=RedriveView, responses=documented(404, 409, 422, 503))

@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from handlers.problems import FieldError, InvalidError
 from handlers.views import SagaView
-from models.messages import Incoming, Text, Wire
+from models.messages import Closed, Incoming, Text, Wire
 from models.states import CurrentStep, SagaStatus
 from saga.listing import Filter
 
@@ -44,16 +44,12 @@ class SagaQuery(Wanted):
     after: AfterThat | None = None
 
 
-class AlsoWanted(Wanted):
+class AlsoWanted(Wanted, Closed):
     """The filters of the list as the list takes them, in the query. What is not known is refused."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class BulkRetry(Wanted):
+class BulkRetry(Wanted, Closed):
     """Asks many sagas' open commands again. A field that is not known is refused: a filter must not be lost."""
-
-    model_config = ConfigDict(extra="forbid")
 
     limit: AtMost = MAX_FOUND
     after: AfterThat | None = None

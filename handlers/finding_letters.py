@@ -3,10 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from handlers.finding import MAX_FOUND, AfterThat, AtMost
-from models.messages import Incoming
+from models.messages import Closed, Incoming
 from saga.dead_letters import Filter, LetterState
 
 NO_CONTROL = r"^[^\x00-\x1f\x7f]*$"
@@ -36,17 +36,13 @@ class LetterQuery(WantedLetters):
     after: AfterThat | None = None
 
 
-class BulkRedrive(WantedLetters):
+class BulkRedrive(WantedLetters, Closed):
     """Publishes many open letters again. A field that is not known is refused: a filter must not be lost."""
-
-    model_config = ConfigDict(extra="forbid")
 
     limit: AtMost = MAX_FOUND
     after: AfterThat | None = None
     dry_run: Annotated[bool, Field(strict=True)] = Field(default=True, description="Only tell what would be done.")
 
 
-class NoQuery(BaseModel):
+class NoQuery(Closed):
     """A query that is not known is refused: a filter belongs into the body, and must not be lost."""
-
-    model_config = ConfigDict(extra="forbid")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI, Response
@@ -72,9 +73,12 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         description="Orders, and the sagas that carry them through Inventory and Billing. "
         "Every error is `application/problem+json` (RFC 9457).",
         docs_url=None,
+        openapi_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
+    write_openapi = app.openapi
+    app.openapi = cache(lambda: with_access(with_problems(write_openapi())))  # type: ignore[method-assign]
     answer_problems(app)
     app.add_middleware(Requests)
     join(
@@ -82,11 +86,9 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         order_routes(engine, sessions, policy, watch, limits),
         *more,
         _health_routes(unready, metrics),
-        contract_routes(asyncapi),
+        contract_routes(app.openapi, asyncapi),
         login_routes(access),
     )
-    write_openapi = app.openapi
-    app.openapi = lambda: with_access(with_problems(write_openapi()))  # type: ignore[method-assign]
     guard(app, access, limits, refusing_pages(access))
     return app
 

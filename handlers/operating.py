@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import Field
 
 from handlers.access.callers import AnyCaller
+from handlers.access.limits import spend_rows
 from handlers.actions import Actions, Truth
 from handlers.asking_again import BulkAnswer, ask_all_again
 from handlers.conditional import Shown, respond
@@ -97,21 +98,25 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         return _shown(await actions.cancel(order_id, body.reason if body else None, actor=actor), policy, 202)
 
     @router.get("/sagas", response_model=SagaPage, responses=documented(422, 503))
-    async def list_(wanted: Annotated[SagaQuery, Query()]) -> Response:
+    async def list_(request: Request, wanted: Annotated[SagaQuery, Query()]) -> Response:
         """Sagas, newest first."""
+        spend_rows(request, wanted.limit)
         async with sessions() as session:
             found = await list_sagas(session, wanted.filter(), wanted.limit + 1, place(wanted.after))
         sagas, following = cut(found, wanted.limit, place_of)
         return as_json(SagaPage(items=[saga_view(stored, policy) for stored in sagas], next=following))
 
     @router.post("/sagas/retry", responses=documented(*OF_BODIES))
-    async def retry_many(body: BulkRetry, also: Annotated[AlsoWanted, Query()], actor: Actor) -> BulkAnswer:
+    async def retry_many(
+        request: Request, body: BulkRetry, also: Annotated[AlsoWanted, Query()], actor: Actor
+    ) -> BulkAnswer:
         """Ask the open commands of many sagas again, with an answer for each; by itself only tell what would be done.
 
         The filters may be in the body or, as the list has them, in the query.
 
         One request takes 100 sagas and 25 seconds at most; give its `next` as `after` to go on.
         """
+        spend_rows(request, body.limit)
         return await ask_all_again(engine, sessions, policy, body.and_also(also), actor)
 
     @brief.post("/sagas/{order_id}/retry", **_ACTION)

@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Header, Request, Response
 
 from handlers.access.callers import AnyCaller, Caller
-from handlers.access.limits import ORDERS_AGAIN_SECONDS, AtOnce, Limits, too_many
+from handlers.access.limits import ORDERS_AGAIN_SECONDS, AtOnce, Limits, spend_rows, too_many
 from handlers.access.refusals import forbidden
 from handlers.conditional import CONDITIONAL_HEADERS, DOCUMENTED, IfNoneMatch, Prefer, Shown, respond, show
 from handlers.paging import After, Limit, cut, place
 from handlers.problems import OF_BODIES, ProblemError, away, documented
-from handlers.strict_body import StrictRoute
-from handlers.views import OrderPage, OrderView, SagaView, as_json, order_view, saga_view
+from handlers.strict_body import OrderRoute
+from handlers.views import OrderPage, OrderView, SagaView, order_page, order_view, saga_view
 from handlers.watching import Watch
 from models.messages import OrderBody, money_text, total_of
 from models.states import OrderStatus
@@ -56,7 +56,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 
 def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watch, limits: Limits) -> APIRouter:
     """The routes under `/api/orders`."""
-    router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=StrictRoute)
+    router = APIRouter(prefix="/api/orders", tags=["orders"], route_class=OrderRoute)
     waits = AtOnce(limits.streams_per_client)
 
     async def changed(caller: Caller, order_id: UUID, what: Literal["order", "saga"], seen: datetime | None) -> None:
@@ -82,15 +82,18 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         return response
 
     @router.get("/user/{user_id}", response_model=OrderPage, responses=documented(404, 422, 503))
-    async def list_orders(caller: AnyCaller, user_id: UUID, limit: Limit = 20, after: After = None) -> Response:
+    async def list_orders(
+        request: Request, caller: AnyCaller, user_id: UUID, limit: Limit = 20, after: After = None
+    ) -> Response:
         """A customer's orders, newest first."""
+        spend_rows(request, limit)
         behind = place(after)
         if caller.orders_of not in (None, user_id):
             raise ProblemError(404, "unknown_user", "There is no such customer.")
         async with sessions() as session:
             found = await orders.list_orders_of_user(session, user_id, limit + 1, behind)
         page, following = cut(found, limit, lambda order: (order.created_at, order.id))
-        return as_json(OrderPage(items=[order_view(order) for order in page], next=following))
+        return order_page(page, following)
 
     @router.get("/{order_id}", response_model=OrderView, responses=DOCUMENTED | documented(404, 422, 503))
     async def get_order(

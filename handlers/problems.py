@@ -215,7 +215,7 @@ _DESCRIPTIONS = {
     400: "The body cannot be read: not UTF-8, not JSON, a repeated key, NaN.",
     404: "There is no such thing.",
     409: "Not as it stands; `detail` says why.",
-    413: "The body is over 1 MiB.",
+    413: "The body is too large: over 256 KiB for an order, over 64 KiB for anything else.",
     415: "The body must be `application/json`.",
     422: "The request is not what this contract asks for; `errors` names each field.",
     503: "The database is away, or another release has to do it. Try again after `Retry-After` seconds.",

@@ -20,7 +20,7 @@ from structlog.contextvars import bind_contextvars
 
 from handlers.acks import Acks
 from handlers.origins import handling_message
-from handlers.strict_json import decode
+from handlers.strict_json import decode, decode_aside
 from saga import metrics
 from saga.backoff import Backoff
 from saga.bus import BUS_ERRORS, QUEUE_ARGUMENTS, Bus
@@ -74,7 +74,7 @@ def subscribe(
         reach("message.taken")
         handling_message(raw.raw_message, queue)
         senders.require_trusted(raw.raw_message, routing_key)
-        body = read_as(message, raw.body)
+        body = _checked(message, await decode_aside(raw.body))
         reach("message.decoded")
         return body
 
@@ -115,8 +115,12 @@ def read_as(message: type[_Model], body: bytes) -> _Model:
     Raises:
         RefusedError: it is not.
     """
+    return _checked(message, decode(body))
+
+
+def _checked(message: type[_Model], value: Any) -> _Model:
     try:
-        return message.model_validate(decode(body))
+        return message.model_validate(value)
     except ValidationError as error:
         raise InvalidMessageError(describe(error)) from error
 

@@ -6,7 +6,7 @@ talk to us. Outgoing models say exactly what leaves.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -25,15 +25,20 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from models.states import Command, CurrentStep, OrderEvent
 
 MAX_ITEMS = 100
+MAX_FIELDS = 50
+"""Fields of an input that may have no others than it knows."""
+MAX_ERRORS = 100
+"""The most that is found wrong with one input."""
 MAX_QUANTITY = 1_000_000
 MAX_BODY_BYTES = 1_048_576
-"""The largest body that either door takes: 1 MiB."""
+"""The largest message that is taken from the bus: 1 MiB."""
 _MAX_TEXT = 1_000
 
 _CENT = Decimal("0.01")
@@ -64,6 +69,14 @@ def money(value: object) -> Decimal:
     if exact.adjusted() < _CENT.adjusted() or exact != exact.quantize(_CENT):
         raise ValueError("must have at most 2 decimals")
     return exact.quantize(_CENT)
+
+
+def whole(value: object) -> object:
+    """Read an integer however JSON has it: `1.0` and `1E0` are the number 1. Whatever else stays as it is."""
+    if isinstance(value, Decimal) and value.adjusted() < _DIGITS_BEFORE_POINT and value == value.to_integral_value():
+        # of few digits before the point: `1E1000000` would take long to write out
+        return int(value)
+    return value
 
 
 def money_text(amount: Decimal) -> str:
@@ -118,7 +131,7 @@ Instant = Annotated[
 Id = Annotated[UUID, WrapValidator(_uuid)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 ShortText = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
-Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY)]
+Quantity = Annotated[int, Field(strict=True, ge=1, le=MAX_QUANTITY), BeforeValidator(whole)]
 
 
 class Wire(BaseModel):
@@ -133,6 +146,20 @@ class Incoming(Wire):
     """What somebody else writes: known by the wire's own names alone. Any other name is a field that we do not know."""
 
     model_config = ConfigDict(validate_by_name=False)
+
+
+class Closed(BaseModel):
+    """What may have no field that it does not know: a filter must not be lost."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, value: object) -> object:
+        # each of them would be an error of its own
+        if isinstance(value, Mapping) and len(value) > MAX_FIELDS:
+            raise ValueError(f"must have at most {MAX_FIELDS} fields")
+        return value
 
 
 class Item(Incoming):
@@ -155,7 +182,23 @@ def _payable(items: list[Item]) -> list[Item]:
     return items
 
 
-Items = Annotated[list[Item], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_payable)]
+def _first_errors(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    """Items, or at most `MAX_ERRORS` errors: where there are more, those of the first items that have any."""
+    try:
+        return read(value)
+    except ValidationError as error:
+        if isinstance(value, list) and error.error_count() > MAX_ERRORS - _BESIDE_ITEMS:
+            for end in range(_AT_ONCE, len(value), _AT_ONCE):
+                read(value[:end])
+        raise
+
+
+_BESIDE_ITEMS = 4
+"""Errors that the fields beside the items can have."""
+_AT_ONCE = (MAX_ERRORS - _BESIDE_ITEMS) // len(Item.model_fields)
+Items = Annotated[
+    list[Item], Field(min_length=1, max_length=MAX_ITEMS), AfterValidator(_payable), WrapValidator(_first_errors)
+]
 
 
 # ---------------------------------------------------------------------------------------------- order requests

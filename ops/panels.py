@@ -239,6 +239,12 @@ WORKERS = (
         },
     ),
     Panel(
+        "The event loop waits",
+        quantiles("order_service_event_loop_lag_seconds"),
+        "s",
+        "How long what is due is kept waiting, requests and heartbeats included.",
+    ),
+    Panel(
         "Instances",
         {
             "answer": together("up"),

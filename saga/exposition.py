@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from models.states import DEAD_LETTER_REASONS, IncidentKind
 from saga.database import Sessions
 from saga.errors import classify
+from saga.fresh import Fresh
 from saga.logs import get_logger
 from saga.metrics import of_all_workers
 from saga.overview import MOST, Overview, look
@@ -23,9 +24,6 @@ log = get_logger(__name__)
 
 _SAME = "The same from every instance."
 
-
-FRESH_SECONDS = 1.0
-"""How long a look at the database is shown: many who ask do not make it look more often."""
 ANSWER_SECONDS = 2.0
 """How long the database may take to tell. A scrape must not wait for it."""
 
@@ -43,9 +41,8 @@ class Exposition:
         self._sessions = sessions
         self._framework = framework
         self._saga_timeout = saga_timeout
-        self._looking = asyncio.Lock()
-        self._seen: Overview | None = None
-        self._look_again_at = 0.0
+        # many who ask do not make it look more often
+        self._look = Fresh(self._ask)
 
     async def text(self) -> bytes:
         """All of it; without what the database knows where it does not tell."""
@@ -55,14 +52,6 @@ class Exposition:
             # their files are read: not on the event loop
             return await asyncio.to_thread(_texts, [workers, whole])
         return _texts([REGISTRY, self._framework, whole])
-
-    async def _look(self) -> Overview | None:
-        loop = asyncio.get_running_loop()
-        async with self._looking:
-            if loop.time() >= self._look_again_at:
-                self._seen = await self._ask()
-                self._look_again_at = loop.time() + FRESH_SECONDS
-            return self._seen
 
     async def _ask(self) -> Overview | None:
         try:

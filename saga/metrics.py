@@ -72,6 +72,11 @@ TASK_RESTARTS = Counter("order_service_task_restarts_total", "Background tasks t
 CONSUMER_RESTARTS = Counter(
     "order_service_consumer_restarts_total", "Consuming connections that were given up and opened again."
 )
+LOOP_LAG = Histogram(
+    "order_service_event_loop_lag_seconds",
+    "How long the event loop kept waiting what was due, looked at ten times a second.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 QUEUE_CONSUMERS = Gauge(
     "order_service_queue_consumers",
     "Workers of this service that consume from a queue.",

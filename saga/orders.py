@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Row, Uuid, any_, bindparam, func, select
+from sqlalchemy import ARRAY, Row, Select, Text, Uuid, any_, bindparam, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.messages import money_text
@@ -17,24 +17,37 @@ from saga.rows import Place, behind
 _ORDERS, _SAGAS, _IDENTITIES = table_of(Order), table_of(OrderSaga), table_of(RequestIdentity)
 
 
+_Items = TypeVar("_Items")
+
+
 @dataclass(frozen=True, slots=True)
-class OrderView:
+class OrderView(Generic[_Items]):
     """An order as a client sees it."""
 
     id: UUID
     user_id: UUID
     status: OrderStatus
-    items: list[dict[str, Any]]
+    items: _Items
     total_amount: str
     created_at: datetime
     updated_at: datetime | None
     saga_id: UUID
 
 
-_ORDER_VIEW = select(_ORDERS, _SAGAS.c.id.label("saga_id")).join(_SAGAS, _SAGAS.c.order_id == _ORDERS.c.id)
+OrderText: TypeAlias = OrderView[str]
+"""One whose items are the JSON text that is stored: already what the wire has."""
+_OF_BOTH = _SAGAS.c.order_id == _ORDERS.c.id
+_ORDER_VIEW = select(_ORDERS, _SAGAS.c.id.label("saga_id")).join(_SAGAS, _OF_BOTH)
+_ORDER_TEXT: Select[Any] = select(
+    *(column for column in _ORDERS.c if column.name != "items"),
+    cast(_ORDERS.c["items"], Text).label("items"),
+    _SAGAS.c.id.label("saga_id"),
+).join(_SAGAS, _OF_BOTH)
 
 
-async def find_order(session: AsyncSession, order_id: UUID, user_id: UUID | None = None) -> OrderView | None:
+async def find_order(
+    session: AsyncSession, order_id: UUID, user_id: UUID | None = None
+) -> OrderView[list[dict[str, Any]]] | None:
     """One order, or None. With `user_id`, only that user's: those of others are not there."""
     query = _ORDER_VIEW.where(_ORDERS.c.id == order_id)
     if user_id:
@@ -43,9 +56,9 @@ async def find_order(session: AsyncSession, order_id: UUID, user_id: UUID | None
     return _order_view(row) if row else None
 
 
-async def list_orders_of_user(session: AsyncSession, user_id: UUID, limit: int, after: Place | None) -> list[OrderView]:
+async def list_orders_of_user(session: AsyncSession, user_id: UUID, limit: int, after: Place | None) -> list[OrderText]:
     """A user's orders, newest first, beginning behind the order that `after` names by its time and id."""
-    query = _ORDER_VIEW.where(_ORDERS.c.user_id == user_id)
+    query = _ORDER_TEXT.where(_ORDERS.c.user_id == user_id)
     if after:
         query = query.where(behind(after, _ORDERS.c.created_at, _ORDERS.c.id))
     rows = await session.execute(query.order_by(_ORDERS.c.created_at.desc(), _ORDERS.c.id.desc()).limit(limit))
@@ -95,7 +108,7 @@ async def updated_at(
     return {row.order_id: {"order": row.order, "saga": row.saga} for row in rows}
 
 
-def _order_view(row: Row[Any]) -> OrderView:
+def _order_view(row: Row[Any]) -> OrderView[Any]:
     return OrderView(
         id=row.id,
         user_id=row.user_id,

@@ -98,7 +98,7 @@ class _Guard:
         if why := rule.refuses(caller):
             challenge = f'Bearer error="insufficient_scope", scope="{rule.scope}"'
             raise ProblemError(403, "forbidden", why, {"WWW-Authenticate": challenge})
-        scope["caller"] = caller
+        scope["caller"], scope["rates"] = caller, self._rates
 
     def _refusal(self, scope: Scope, rule: Rule | None, problem: ProblemError) -> Response:
         return self._refuse_page(Request(scope), problem) if rule and rule.page else answer(problem)

@@ -6,12 +6,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 
-from handlers.access.callers import Caller
+from starlette.requests import HTTPConnection
+
+from handlers.access.callers import Caller, caller_of
 from handlers.access.rates import Rate
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError
 
 ORDERS_AGAIN_SECONDS = 30
 """When somebody may come again who has too many open orders: about as long as an order takes, where all is well."""
+
+
+BYTES_PER_REQUEST = 16 * 1024
+"""Of a body: each further 16 kB count as one more request."""
+ROWS_PER_REQUEST = 20
+"""Of a list: each further 20 that are asked for count as one more request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +46,8 @@ class Rates:
     def __init__(self, limits: Limits) -> None:
         self._keys, self._users = Rate(limits.key_requests_per_second), Rate(limits.user_requests_per_second)
 
-    def admit(self, caller: Caller) -> None:
-        """Count a request.
+    def admit(self, caller: Caller, times: int = 1) -> None:
+        """Count a request, or what costs as much as so many.
 
         Raises:
             ProblemError: 429, the client has asked too often.
@@ -47,8 +55,32 @@ class Rates:
         if caller.local:
             return
         rate = self._users if caller.person else self._keys
-        if seconds := rate.wait(caller.name):
+        if seconds := rate.wait(caller.name, times):
             raise too_many("too_many_requests", "You ask too often.", ceil(seconds))
+
+
+def spend_bytes(connection: HTTPConnection, count: int) -> None:
+    """Count a body of so many bytes; what comes with the request itself has been counted.
+
+    Raises:
+        ProblemError: 429, the client has asked for too much.
+    """
+    _spend(connection, count, BYTES_PER_REQUEST)
+
+
+def spend_rows(connection: HTTPConnection, count: int) -> None:
+    """Count a list of so many; what comes with the request itself has been counted.
+
+    Raises:
+        ProblemError: 429, the client has asked for too much.
+    """
+    _spend(connection, count, ROWS_PER_REQUEST)
+
+
+def _spend(connection: HTTPConnection, count: int, per_request: int) -> None:
+    rates, further = connection.scope.get("rates"), ceil(count / per_request) - 1
+    if isinstance(rates, Rates) and further > 0:
+        rates.admit(caller_of(connection), further)
 
 
 class AtOnce:

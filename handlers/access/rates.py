@@ -33,10 +33,15 @@ class Rate:
         """How many are remembered."""
         return len(self._empty_at)
 
-    def wait(self, name: str) -> float:
-        """Seconds until this one is let in; 0: it is, and that was counted."""
+    def wait(self, name: str, times: int = 1) -> float:
+        """Seconds until this one is let in; 0: it is, and that was counted.
+
+        Args:
+            name: who asks.
+            times: as much as so many count; never as so much that not even a pause would let it in.
+        """
         now = self._clock()
-        empty_at = max(self._empty_at.get(name, now), now) + self._each
+        empty_at = max(self._empty_at.get(name, now), now) + self._cost(times)
         if (over := empty_at - now - self._burst) > 0:
             return over / _SECOND
         self._empty_at[name] = empty_at
@@ -44,3 +49,7 @@ class Rate:
         if len(self._empty_at) > MOST_NAMES:
             self._empty_at.popitem(last=False)
         return 0.0
+
+    def _cost(self, times: int) -> int:
+        # what comes on top of a request finds that one counted already
+        return self._each if times == 1 else min(times * self._each, self._burst - self._each)

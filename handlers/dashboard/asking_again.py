@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from handlers.asking_again import BulkAnswer, BulkItem, ask_all_again
 from handlers.dashboard.forms import Line, Sent, filled_in
@@ -13,6 +13,7 @@ from handlers.dashboard.routing import pages
 from handlers.finding import MAX_FOUND, AfterThat, BulkRetry, Wanted
 from handlers.operators import Actor
 from handlers.problems import ProblemError, problem_of
+from models.messages import Closed
 from saga.database import Sessions
 from saga.engine import Engine
 from saga.values import Outcome, Policy
@@ -38,10 +39,8 @@ _OUTCOMES = {
 _LEFT_ALONE = "left alone"
 
 
-class _Looked(Wanted):
+class _Looked(Wanted, Closed):
     """The address: which sagas are meant, and where to go on looking."""
-
-    model_config = ConfigDict(extra="forbid")
 
     after: AfterThat | None = None
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from handlers.access.own_page import from_own_page
 from handlers.finding import Reason
 from handlers.problems import FieldError, InvalidError, ProblemError, in_words
 from handlers.strict_body import content_type_of, read_body
-from models.messages import Incoming
+from models.messages import Closed, Incoming
 
 MAX_FORM_BYTES = 64 * 1024
 _MOST_FIELDS = 50
@@ -29,10 +29,8 @@ _WORDS = {
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Fields(Incoming):
+class Fields(Incoming, Closed):
     """The fields of a form; one that it does not have is refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def _one_line(text: str) -> str:

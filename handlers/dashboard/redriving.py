@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ConfigDict
 
 from handlers.dashboard.forms import Sent, filled_in
 from handlers.dashboard.many import COUNTS, Progress, Row, Step, Words, looked, many_page, stepped, unchanged
@@ -14,6 +13,7 @@ from handlers.finding_letters import BulkRedrive, WantedLetters
 from handlers.letters import Letters
 from handlers.operators import Actor
 from handlers.problems import problem_of
+from models.messages import Closed
 from saga.redrive import RedriveOutcome
 
 _STEP = 20
@@ -38,10 +38,8 @@ _GOOD = (RedriveOutcome.WOULD_REDRIVE, RedriveOutcome.REDRIVEN)
 _NOT_NOW = (RedriveOutcome.BUS_AWAY, RedriveOutcome.BUSY)
 
 
-class _Looked(WantedLetters):
+class _Looked(WantedLetters, Closed):
     """The address: which letters are meant, and where to go on looking."""
-
-    model_config = ConfigDict(extra="forbid")
 
     after: AfterThat | None = None
 

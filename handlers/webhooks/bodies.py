@@ -4,10 +4,10 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 
 from handlers.finding import AfterThat, AtMost
-from models.messages import Id, Incoming, Text
+from models.messages import Closed, Id, Incoming, Text
 from models.states import SUBSCRIBABLE, DeliveryStatus, WebhookStatus, WebhookType
 from saga.webhooks.addresses import LONGEST_URL
 
@@ -42,10 +42,8 @@ _Event = Annotated[WebhookType, AfterValidator(_subscribable), Field(json_schema
 _Since = Annotated[AwareDatetime, BeforeValidator(_as_text), AfterValidator(_of_our_time)]
 
 
-class Subscription(Incoming):
+class Subscription(Incoming, Closed):
     """An endpoint that is to be told of orders."""
-
-    model_config = ConfigDict(extra="forbid")
 
     url: Url = Field(
         description="Where it is: https, and at a public address.", examples=["https://hooks.shop.example/orders"]
@@ -57,18 +55,14 @@ class Subscription(Incoming):
     description: Description | None = Field(default=None, description="For people.")
 
 
-class StatusWish(Incoming):
+class StatusWish(Incoming, Closed):
     """Whether an endpoint is to be sent anything."""
-
-    model_config = ConfigDict(extra="forbid")
 
     status: WebhookStatus
 
 
-class FailedSince(Incoming):
+class FailedSince(Incoming, Closed):
     """Which deliveries are to be made again."""
-
-    model_config = ConfigDict(extra="forbid")
 
     since: _Since = Field(description="All that was written since then, and failed.", examples=["2026-01-15T09:30:00Z"])
 

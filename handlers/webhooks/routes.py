@@ -3,9 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
+from handlers.access.limits import spend_rows
 from handlers.joining import join
 from handlers.problems import OF_BODIES, documented
 from handlers.strict_body import StrictRoute
@@ -45,8 +46,9 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
         return _once(new_endpoint_view(endpoint, secret), 201, location)
 
     @router.get("", response_model=EndpointPage, responses=documented(422, 503))
-    async def list_webhooks(wanted: Annotated[EndpointQuery, Query()], by: Asks) -> Response:
+    async def list_webhooks(request: Request, wanted: Annotated[EndpointQuery, Query()], by: Asks) -> Response:
         """Your endpoints, newest first; an operator's are everybody's."""
+        spend_rows(request, wanted.limit)
         found, following = await webhooks.listed(wanted, by)
         return as_json(EndpointPage(items=[endpoint_view(*one) for one in found], next=following))
 
@@ -93,8 +95,11 @@ def _delivery_routes(webhooks: Webhooks) -> APIRouter:
     router = _router()
 
     @router.get("/{webhook_id}/deliveries", response_model=DeliveryPage, responses=documented(404, 422, 503))
-    async def list_deliveries(webhook_id: UUID, wanted: Annotated[DeliveryQuery, Query()], by: Asks) -> Response:
+    async def list_deliveries(
+        request: Request, webhook_id: UUID, wanted: Annotated[DeliveryQuery, Query()], by: Asks
+    ) -> Response:
         """An endpoint's deliveries, newest first."""
+        spend_rows(request, wanted.limit)
         found, following = await webhooks.log(webhook_id, wanted, by)
         return as_json(DeliveryPage(items=[delivery_view(one) for one in found], next=following))
 

@@ -1,15 +1,17 @@
 """How much one client may have: 429, with when to come again; and whoever is on this machine notices nothing."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
 from handlers.access.limits import Limits
+from handlers.strict_body import MAX_ORDER_BYTES
 from saga.values import Policy
 from tests.access.conftest import OTHER, OWNER, House, asking
 from tests.http.conftest import HAPPY, order_body, problem, running
@@ -50,6 +52,32 @@ async def test_a_person_that_asks_too_often_is_told_so_and_nobody_else(migrated:
         assert (await few.ask("service", "GET", f"/api/orders/user/{OWNER}")).status_code == 200
         # one whose id is no customer's is a person, too
         too_many([await few.ask("person without a customer's id", "GET", "/api/sagas") for _ in range(4)][-1])
+
+
+async def test_large_bodies_count_by_their_size(migrated: str) -> None:
+    async with house(migrated, user_requests_per_second=4) as few:
+        headers = {"Content-Type": "application/json"}
+
+        async def order(bytes_: int) -> Any:
+            body = json.dumps(order_body(userId=str(OWNER))).ljust(bytes_)
+            return await few.ask("owner", "POST", "/api/orders", content=body, headers=headers)
+
+        small = await asyncio.gather(*(order(1_000) for _ in range(8)))
+        assert {answer.status_code for answer in small} == {201}
+        large = await asyncio.gather(*(order(MAX_ORDER_BYTES) for _ in range(8)))
+        too_many(next(answer for answer in large if answer.status_code != 201))
+
+
+async def test_long_lists_count_by_what_is_asked_for(migrated: str) -> None:
+    async with house(migrated, user_requests_per_second=2) as few:
+
+        async def listed(visitor: str, user_id: UUID, limit: int) -> Any:
+            return await few.ask(visitor, "GET", f"/api/orders/user/{user_id}?limit={limit}")
+
+        short = await asyncio.gather(*(listed("other user", OTHER, 20) for _ in range(8)))
+        assert {answer.status_code for answer in short} == {200}
+        long = await asyncio.gather(*(listed("owner", OWNER, 100) for _ in range(8)))
+        too_many(next(answer for answer in long if answer.status_code != 200))
 
 
 async def test_who_is_nobody_cannot_use_up_what_somebody_has(migrated: str) -> None:

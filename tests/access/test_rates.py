@@ -29,6 +29,16 @@ def test_after_a_burst_there_is_one_for_each_tenth_of_a_second(clock: Clock) -> 
     assert rate.wait("ann") == pytest.approx(0.1)
 
 
+def test_what_costs_more_counts_more_but_never_more_than_a_burst(clock: Clock) -> None:
+    rate = Rate(10, clock)
+    assert rate.wait("ann", 40) == 0
+    assert rate.wait("ann", 15) == pytest.approx(0.5)
+    assert rate.wait("ann", 10) == 0
+    assert rate.wait("ann", 1_000) == pytest.approx(BURST_SECONDS - 0.1)
+    clock.now += BURST_SECONDS
+    assert rate.wait("ann", 1_000) == 0
+
+
 def test_who_is_refused_has_not_to_wait_longer_for_asking(clock: Clock) -> None:
     rate = Rate(1, clock)
     for _ in range(5):

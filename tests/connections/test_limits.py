@@ -13,8 +13,7 @@ from starlette.responses import PlainTextResponse
 from handlers import connections
 from handlers.connections import MAX_HEAD_BYTES, Owed
 from handlers.problems import answer_problems
-from handlers.strict_body import StrictRoute
-from models.messages import MAX_BODY_BYTES
+from handlers.strict_body import MAX_ACTION_BYTES, StrictRoute
 from tests.connections.clients import connected, dribbling
 from tests.connections.serving import here, port_of, protocol_of, serving
 from tests.waiting import until
@@ -241,9 +240,9 @@ async def test_what_nobody_reads_does_not_keep_the_connection(port: int) -> None
         assert client.seconds < 4
 
 
-async def test_a_body_of_exactly_1_mib_is_taken_and_one_byte_more_is_not(port: int) -> None:
+async def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(port: int) -> None:
     for more, status in ((0, 200), (1, 413)):
-        body = b'{"a":"' + b"x" * (MAX_BODY_BYTES - 8 + more) + b'"}'
+        body = b'{"a":"' + b"x" * (MAX_ACTION_BYTES - 8 + more) + b'"}'
         for framing in (b"Content-Length: %d\r\n\r\n%b", b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"):
             async with connected(port) as client:
                 await client.say(ORDER + framing % (len(body), body))

@@ -195,6 +195,17 @@ def _outages() -> Iterator[Case]:
         labels=JOB | {"instance": "b"},
     )
     yield Case(
+        "OrderServiceEventLoopBlocked",
+        "one look in minute 4 finds more than a second; the other instance is well",
+        both("event_loop_lag_seconds_count", "0+600x16")
+        | one("a", "event_loop_lag_seconds_bucket", "0+600x3 2399+600x12", le="1.0")
+        | one("b", "event_loop_lag_seconds_bucket", "0+600x16", le="1.0"),
+        quiet=(3, 10),
+        fires=(4, 8),
+        summary="The event loop of a has stood still for more than a second.",
+        labels=JOB | {"instance": "a"},
+    )
+    yield Case(
         "OrderServiceStateUnreadable",
         "one cannot read it, then the other one too, then the first can again",
         one("a", "state_read_success", "1x1 0x3 1x3") | one("b", "state_read_success", "1x2 0x6"),
