@@ -1,7 +1,8 @@
 """The contracts to read: `/docs`, `/openapi.json`, `/asyncapi`, `/asyncapi.json`. Nothing is loaded from elsewhere.
 
 The viewers' scripts come from the packages `fastapi-offline` (Swagger UI) and `asyncapi-viewer`, of which only these
-files are used. No page has a script of its own in it, so that a strict Content-Security-Policy holds.
+files are used. They are third-party code, so both pages are sandboxed: they have an opaque origin, and with it neither
+cookies nor storage nor an answer of the API. What they load is shared with every origin instead; it is public.
 """
 
 import json
@@ -11,7 +12,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 _SWAGGER = Path(str(distribution("fastapi-offline").locate_file("fastapi_offline/static")))
@@ -24,7 +25,11 @@ _FILES = {
 }
 _TEXTS = {
     "docs.js": (
-        'SwaggerUIBundle({url: "openapi.json", dom_id: "#contract", deepLinking: true, validatorUrl: null});\n',
+        # nothing could be sent from a sandboxed page, so it has no "Try it out"
+        (
+            'SwaggerUIBundle({url: "openapi.json", dom_id: "#contract", deepLinking: true, validatorUrl: null, '
+            "supportedSubmitMethods: []});\n"
+        ),
         "text/javascript",
     ),
     "page.css": ("body { margin: 0; }\n", "text/css"),
@@ -33,25 +38,34 @@ _TEXTS = {
         "image/svg+xml",
     ),
 }
-_DAY = "public, max-age=86400"
+# the two ways in which a page of another origin may have something: loaded as a part, and read by its scripts
+_ASSET = {"Cross-Origin-Resource-Policy": "cross-origin", "Cache-Control": "public, max-age=86400"}
+_DOCUMENT = {"Access-Control-Allow-Origin": "*"}
 # Swagger UI draws with inline styles and images in data: addresses
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "sandbox allow-scripts; default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 
 
-def contract_routes(asyncapi: Callable[[], dict[str, Any]]) -> APIRouter:
+def contract_routes(openapi: Callable[[], dict[str, Any]], asyncapi: Callable[[], dict[str, Any]]) -> APIRouter:
     """The routes of the contracts.
 
     Args:
-        asyncapi: gives the AsyncAPI document; it is asked once, when somebody wants to see it.
+        openapi: returns the OpenAPI document; called once, at the first request.
+        asyncapi: returns the AsyncAPI document; called once, at the first request.
     """
     router = APIRouter(include_in_schema=False)
 
     @cache
     def asyncapi_text() -> str:
         return json.dumps(asyncapi())
+
+    @cache
+    def openapi_text(root_path: str) -> str:
+        document = openapi()
+        return json.dumps(document | {"servers": [{"url": root_path}]} if root_path else document)
 
     @router.get("/docs")
     async def docs() -> HTMLResponse:
@@ -64,16 +78,25 @@ def contract_routes(asyncapi: Callable[[], dict[str, Any]]) -> APIRouter:
 
     @router.get("/asyncapi.json")
     async def asyncapi_document() -> Response:
-        return Response(asyncapi_text(), media_type="application/json")
+        return Response(asyncapi_text(), media_type="application/json", headers=_DOCUMENT)
+
+    @router.get("/openapi.json")
+    async def openapi_document(request: Request) -> Response:
+        # behind a prefix, clients have to know it
+        return Response(
+            openapi_text(request.scope.get("root_path", "").rstrip("/")),
+            media_type="application/json",
+            headers=_DOCUMENT,
+        )
 
     @router.get("/assets/{name}")
     async def asset(name: str) -> Response:
         if name in _FILES:
             path, media_type = _FILES[name]
-            return FileResponse(path, media_type=media_type, headers={"Cache-Control": _DAY})
+            return FileResponse(path, media_type=media_type, headers=_ASSET)
         if name in _TEXTS:
             text, media_type = _TEXTS[name]
-            return Response(text, media_type=media_type, headers={"Cache-Control": _DAY})
+            return Response(text, media_type=media_type, headers=_ASSET)
         raise HTTPException(404)
 
     return router

@@ -73,8 +73,15 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         "Every error is `application/problem+json` (RFC 9457).",
         docs_url=None,
         redoc_url=None,
+        # served by the contracts' routes
+        openapi_url=None,
         redirect_slashes=False,
     )
+
+    def openapi() -> dict[str, Any]:
+        return with_access(with_problems(FastAPI.openapi(app)))
+
+    app.openapi = openapi  # type: ignore[method-assign]
     answer_problems(app)
     app.add_middleware(Requests)
     join(
@@ -82,11 +89,9 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         order_routes(engine, sessions, policy, watch, limits),
         *more,
         _health_routes(unready, metrics),
-        contract_routes(asyncapi),
+        contract_routes(openapi, asyncapi),
         login_routes(access),
     )
-    write_openapi = app.openapi
-    app.openapi = lambda: with_access(with_problems(write_openapi()))  # type: ignore[method-assign]
     guard(app, access, limits, refusing_pages(access))
     return app
 
