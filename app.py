@@ -13,6 +13,7 @@ from faststream.asgi import AsgiFastStream
 from prometheus_client import CollectorRegistry
 
 from handlers.access.credentials import Access
+from handlers.access.local import is_loopback
 from handlers.access.published_keys import PublishedKeys
 from handlers.access.signing import OneKey, key_of_pem
 from handlers.access.tokens import Tokens
@@ -49,6 +50,7 @@ from saga.engine import Engine
 from saga.errors import ConfigurationError
 from saga.exposition import Exposition
 from saga.logs import configure, get_logger
+from saga.plaintext import exposed_broker, exposed_collector, exposed_database
 from saga.readiness import unready
 from saga.relay import Relay
 from saga.starting import prepare
@@ -147,6 +149,7 @@ def compose(settings: Settings) -> Service:
             stack.push_async_callback(sender.close)
             if settings.tracing:
                 await stack.enter_async_context(TRACER.exporting(settings.traced_share))
+            _warn_of_plain_text(settings)
             await stack.enter_async_context(supervised("relay", relay.run))
             stack.push_async_callback(relay.finish)
             for name, work in (
@@ -220,6 +223,16 @@ def _consumers(
     dead_letters(consumers, stored, bus.user)
     declare_publishers(consumers)
     return consumers
+
+
+def _warn_of_plain_text(settings: Settings) -> None:
+    """Say which connections others could listen to."""
+    if not all(map(is_loopback, exposed_database(settings.database_dsn))):
+        log.warning("DATABASE_URL leads to another host without sslmode=verify-full: others may listen")
+    if not all(map(is_loopback, exposed_broker(settings.amqp_dsn))):
+        log.warning("RABBITMQ_URL leads to another host without amqps:// and a certificate: others may listen")
+    if not all(map(is_loopback, exposed_collector(settings.collector))):
+        log.warning("OTEL_EXPORTER_OTLP_ENDPOINT leads to another host without https://: others may listen")
 
 
 @asynccontextmanager

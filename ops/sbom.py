@@ -48,7 +48,7 @@ def _scripts(package: str, version: str) -> Iterator[dict[str, Any]]:
         raise LookupError(f"{package} {installed.version} is installed, and {version} is locked")
     for path in installed.files or []:
         if path.suffix in (".js", ".mjs"):
-            content = path.locate().read_bytes()
+            content = path.read_binary()
             yield {
                 "bom-ref": f"{package}:{path}",
                 **_identity(path.name, str(path), content),
