@@ -4,11 +4,12 @@ import base64
 import copy
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,14 @@ from yarl import URL
 from handlers.access.callers import Scope
 from handlers.access.keys import find_key, parse_keys
 from local.broker import RabbitMQ
+from local.child import Child
+from local.host import LOOPBACK, free_port
 from local.management import Management, ManagementError
 from settings import Settings
 from tests.ops.programs import OPS, PROJECT, RejectedError, compose_config
 from tests.system.permissions import Rights, rights_in_readme
 from tests.system.roles import roles_in_readme
+from tests.waiting import until
 
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -231,39 +235,87 @@ def test_the_broker_knows_each_by_the_password_in_its_address_and_nobody_else() 
     assert mounted["./ops/rabbitmq/rabbitmq.conf"].startswith("/etc/rabbitmq/conf.d/")
 
 
-def test_rabbitmq_takes_the_definitions(rabbitmq: RabbitMQ, vhost: str) -> None:
-    """In a virtual host of their own, and under names of their own."""
-    here, suffix = URL(vhost).path.removeprefix("/"), uuid4().hex[:8]
-    users = [user | {"name": f"{user['name']}-{suffix}"} for user in DEFINITIONS["users"]]
-    renamed = {
-        "users": users,
-        "vhosts": [],
-        "exchanges": [one | {"vhost": here} for one in DEFINITIONS["exchanges"]],
-        **{
-            kind: [row | {"vhost": here, "user": f"{row['user']}-{suffix}"} for row in DEFINITIONS[kind]]
-            for kind in ("permissions", "topic_permissions")
-        },
-    }
-    try:
-        rabbitmq.management.call("POST", "definitions", renamed)
-        row = rabbitmq.management.call("GET", f"permissions/{here}/billing-{suffix}")
-        assert row["configure"] == rights_in_readme()["billing"].configure
-        viewer = Management(rabbitmq.management._url, f"viewer-{suffix}", "viewer")
-        assert viewer.queues(here) == {}
-        with pytest.raises(ManagementError):
-            viewer.call("POST", f"exchanges/{here}/domain/publish", PUBLICATION)
-    finally:
-        for user in users:
-            with suppress(ManagementError):
-                rabbitmq.management.delete_user(user["name"])
-
-
 PUBLICATION = {
     "properties": {},
     "routing_key": "domain.billing.PaymentProcessed",
     "payload": "{}",
     "payload_encoding": "string",
 }
+
+
+@dataclass(frozen=True)
+class Defined:
+    """A virtual host with the users of the definitions, whose names there end in a suffix."""
+
+    management: Management
+    url: URL
+    suffix: str
+
+    @property
+    def vhost(self) -> str:
+        return self.url.path.removeprefix("/")
+
+    def named(self, user: str) -> str:
+        return f"{user}-{self.suffix}"
+
+    def login(self, user: str) -> str:
+        return str(self.url.with_user(self.named(user)).with_password(user))
+
+
+@pytest.fixture
+def defined(rabbitmq: RabbitMQ, vhost: str) -> Iterator[Defined]:
+    """RabbitMQ with our definitions, taken as at its start."""
+    here = Defined(rabbitmq.management, URL(vhost), uuid4().hex[:8])
+    users = [user | {"name": here.named(user["name"])} for user in DEFINITIONS["users"]]
+    renamed = {
+        "users": users,
+        "vhosts": [],
+        "exchanges": [one | {"vhost": here.vhost} for one in DEFINITIONS["exchanges"]],
+        **{
+            kind: [row | {"vhost": here.vhost, "user": here.named(row["user"])} for row in DEFINITIONS[kind]]
+            for kind in ("permissions", "topic_permissions")
+        },
+    }
+    here.management.call("POST", "definitions", renamed)
+    yield here
+    for user in users:
+        here.management.delete_user(user["name"])
+
+
+def test_who_looks_at_rabbitmq_cannot_publish(defined: Defined) -> None:
+    viewer = Management(defined.management._url, defined.named("viewer"), "viewer")
+    assert viewer.queues(defined.vhost) == {}
+    publish = f"exchanges/{defined.vhost}/domain/publish"
+    assert defined.management.call("POST", publish, PUBLICATION) == {"routed": False}
+    with pytest.raises(ManagementError):
+        viewer.call("POST", publish, PUBLICATION)
+
+
+@pytest.mark.parametrize(
+    ("name", "queue"),
+    [
+        ("inventory", "inventory.ValidateInventory"),
+        ("billing", "billing.ProcessPayment"),
+        ("notifications", "notifications.OrderCreated"),
+    ],
+)
+async def test_a_simulator_listens_as_its_own_user(defined: Defined, name: str, queue: str, tmp_path: Path) -> None:
+    service = SERVICES[name]
+    command = [sys.executable, "-m", *service["command"]]
+    command[command.index("--host") + 1], command[command.index("--port") + 1] = LOOPBACK, str(free_port())
+    env = service["environment"] | {"RABBITMQ_URL": defined.login(name), "LEDGER_DIR": str(tmp_path)}
+    env["OTEL_SDK_DISABLED"] = "true"
+    del env["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    child = Child(name, command, log=tmp_path / "log", env=os.environ | env, cwd=PROJECT)
+
+    async def listens() -> bool:
+        assert child.returncode is None, child.log.read_text()
+        return defined.management.bindings(defined.vhost, "domain", queue) == [f"domain.order.{queue.split('.')[1]}"]
+
+    try:
+        await until(listens, 30)
+    finally:
+        child.stop(seconds=10)
 
 
 def test_the_schema_belongs_to_who_migrates_and_the_service_only_uses_it() -> None:
