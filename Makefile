@@ -59,6 +59,14 @@ lock: $(INSTALLED)  ## resolve the dependencies again
 	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header --quiet --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 
+.PHONY: sbom audit
+sbom: $(INSTALLED)  ## what the service is made of, JavaScript included: sbom.json, in CycloneDX
+	@$(BIN)/python -m ops.sbom > sbom.json
+
+audit: $(INSTALLED)  ## look the locked packages up among known vulnerabilities; needs the network, so it is no part of `make test`
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements-dev.txt
+
 clean:
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -66,6 +74,6 @@ $(INSTALLED): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
 	@$(PYTHON) -m venv $(VENV) || { echo "Python cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "installing what the tests and the local system need: once, about a minute"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
-		-r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: --no-deps \
+		--no-compile -r requirements-dev.txt
 	@touch $@

@@ -13,6 +13,7 @@ from faststream.asgi import AsgiFastStream
 from prometheus_client import CollectorRegistry
 
 from handlers.access.credentials import Access
+from handlers.access.local import is_loopback
 from handlers.access.published_keys import PublishedKeys
 from handlers.access.signing import OneKey, key_of_pem
 from handlers.access.tokens import Tokens
@@ -51,6 +52,7 @@ from saga.exposition import Exposition
 from saga.fresh import Fresh
 from saga.lag import watch_lag
 from saga.logs import configure, get_logger
+from saga.plaintext import exposed_broker, exposed_collector, exposed_database
 from saga.readiness import unready
 from saga.relay import Relay
 from saga.starting import prepare
@@ -122,10 +124,8 @@ def compose(settings: Settings) -> Service:
     relay = Relay(statements(pools.outbox), bus)
     sender = Sender(settings.allowed_receivers, settings.denied_receivers, proxy=settings.egress_proxy)
     courier = Courier(sessions(pools.webhooks), sender, settings.webhook_waits, settings.wrapping)
-    housekeeping = Housekeeping(statements(pools.webhooks))
     engine = Engine(sessions(pools.sagas), settings.policy, relay.hand_over, courier.wake)
     timers = Timers(statements(pools.sagas), engine, settings.policy.reask)
-    recorder = Recorder(statements(pools.sagas))
 
     framework = CollectorRegistry()
     consumers = _consumers(settings, bus, framework, engine, sessions(pools.sagas))
@@ -151,14 +151,15 @@ def compose(settings: Settings) -> Service:
             stack.push_async_callback(sender.close)
             if settings.tracing:
                 await stack.enter_async_context(TRACER.exporting(settings.traced_share))
+            _warn_of_plain_text(settings)
             await stack.enter_async_context(supervised("relay", relay.run))
             stack.push_async_callback(relay.finish)
             for name, work in (
                 ("courier", courier.run),
-                ("housekeeping", housekeeping.run),
+                ("housekeeping", Housekeeping(statements(pools.webhooks)).run),
                 ("engine", advance),
                 ("timers", timers.run),
-                ("activity", recorder.run),
+                ("activity", Recorder(statements(pools.sagas)).run),
                 ("consumers", consumers.run),
                 ("loop lag", watch_lag),
             ):
@@ -225,6 +226,16 @@ def _consumers(
     dead_letters(consumers, stored, bus.user)
     declare_publishers(consumers)
     return consumers
+
+
+def _warn_of_plain_text(settings: Settings) -> None:
+    """Say which connections others could listen to."""
+    if not all(map(is_loopback, exposed_database(settings.database_dsn))):
+        log.warning("DATABASE_URL leads to another host without sslmode=verify-full: others may listen")
+    if not all(map(is_loopback, exposed_broker(settings.amqp_dsn))):
+        log.warning("RABBITMQ_URL leads to another host without amqps:// and a certificate: others may listen")
+    if not all(map(is_loopback, exposed_collector(settings.collector))):
+        log.warning("OTEL_EXPORTER_OTLP_ENDPOINT leads to another host without https://: others may listen")
 
 
 @asynccontextmanager

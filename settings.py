@@ -38,8 +38,8 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     rabbitmq_url: SecretStr | None = None
     rabbitmq_host: str | None = None
     rabbitmq_port: int = Field(default=5672, ge=1, le=65535)
-    rabbitmq_user: str = "guest"
-    rabbitmq_password: SecretStr = SecretStr("guest")
+    rabbitmq_user: str | None = None
+    rabbitmq_password: SecretStr | None = None
     rabbitmq_vhost: str = "/"
     saga_timeout_seconds: Seconds = Field(default=300, gt=0, le=31_536_000)
     saga_step_timeout_seconds: Seconds = Field(default=30, gt=0, le=86_400)
@@ -49,7 +49,7 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     auto_migrate: bool = True
     trusted_senders: str | None = None
     stand_ins: str | None = None
-    """Where the stand-in participants of a local system are told how to behave, for the dashboard's page `/try`."""
+    """Where the stand-in participants of a local system are told how to behave; without it there is no page `/try`."""
     trace_url: str | None = None
     webhook_allow: str | None = None
     webhook_deny: str | None = None
@@ -132,6 +132,8 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     def _one_way_to_rabbitmq(self) -> Self:
         if self.rabbitmq_url and self.rabbitmq_host:
             raise ValueError("RABBITMQ_URL, RABBITMQ_HOST: set one of them, not both")
+        if self.rabbitmq_host and not (self.rabbitmq_user and self.rabbitmq_password):
+            raise ValueError("RABBITMQ_USER, RABBITMQ_PASSWORD: both are needed beside RABBITMQ_HOST")
         return self
 
     @model_validator(mode="after")
@@ -148,7 +150,7 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
         """Where RabbitMQ is; None where nothing says so."""
         if self.rabbitmq_url:
             return self.rabbitmq_url.get_secret_value()
-        if not self.rabbitmq_host:
+        if not (self.rabbitmq_host and self.rabbitmq_user and self.rabbitmq_password):
             return None
         user, password = self.rabbitmq_user, self.rabbitmq_password.get_secret_value()
         return amqp_dsn(amqp_address(self.rabbitmq_host, self.rabbitmq_port, user, password, self.rabbitmq_vhost))

@@ -1,7 +1,8 @@
 """The contracts to read: `/docs`, `/openapi.json`, `/asyncapi`, `/asyncapi.json`. Nothing is loaded from elsewhere.
 
 The viewers' scripts come from the packages `fastapi-offline` (Swagger UI) and `asyncapi-viewer`, of which only these
-files are used. No page has a script of its own in it, so that a strict Content-Security-Policy holds.
+files are used. They are third-party code, so both pages are sandboxed: they have an opaque origin, and with it neither
+cookies nor storage nor an answer of the API. What they load is shared with every origin instead; it is public.
 """
 
 import json
@@ -24,7 +25,11 @@ _FILES = {
 }
 _TEXTS = {
     "docs.js": (
-        'SwaggerUIBundle({url: "openapi.json", dom_id: "#contract", deepLinking: true, validatorUrl: null});\n',
+        # nothing could be sent from a sandboxed page, so it has no "Try it out"
+        (
+            'SwaggerUIBundle({url: "openapi.json", dom_id: "#contract", deepLinking: true, validatorUrl: null, '
+            "supportedSubmitMethods: []});\n"
+        ),
         "text/javascript",
     ),
     "page.css": ("body { margin: 0; }\n", "text/css"),
@@ -33,20 +38,23 @@ _TEXTS = {
         "image/svg+xml",
     ),
 }
-_DAY = "public, max-age=86400"
+# the two ways in which a page of another origin may have something: loaded as a part, and read by its scripts
+_ASSET = {"Cross-Origin-Resource-Policy": "cross-origin", "Cache-Control": "public, max-age=86400"}
+_DOCUMENT = {"Access-Control-Allow-Origin": "*"}
 # Swagger UI draws with inline styles and images in data: addresses
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "sandbox allow-scripts; default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 
 
 def contract_routes(openapi: Callable[[], dict[str, Any]], asyncapi: Callable[[], dict[str, Any]]) -> APIRouter:
-    """The routes of the contracts. Each document is written once, when it is first asked for.
+    """The routes of the contracts.
 
     Args:
-        openapi: gives the OpenAPI document.
-        asyncapi: gives the AsyncAPI document.
+        openapi: returns the OpenAPI document; called once, at the first request.
+        asyncapi: returns the AsyncAPI document; called once, at the first request.
     """
     router = APIRouter(include_in_schema=False)
 
@@ -69,22 +77,27 @@ def contract_routes(openapi: Callable[[], dict[str, Any]], asyncapi: Callable[[]
         viewer = '<asyncapi-viewer src="asyncapi.json" sidebar></asyncapi-viewer>'
         return _page("The contract of the bus", viewer, ["asyncapi-viewer.js"], [])
 
-    @router.get("/openapi.json")
-    async def openapi_document(request: Request) -> Response:
-        return Response(openapi_text(request.scope.get("root_path", "")), media_type="application/json")
-
     @router.get("/asyncapi.json")
     async def asyncapi_document() -> Response:
-        return Response(asyncapi_text(), media_type="application/json")
+        return Response(asyncapi_text(), media_type="application/json", headers=_DOCUMENT)
+
+    @router.get("/openapi.json")
+    async def openapi_document(request: Request) -> Response:
+        # behind a prefix, clients have to know it
+        return Response(
+            openapi_text(request.scope.get("root_path", "").rstrip("/")),
+            media_type="application/json",
+            headers=_DOCUMENT,
+        )
 
     @router.get("/assets/{name}")
     async def asset(name: str) -> Response:
         if name in _FILES:
             path, media_type = _FILES[name]
-            return FileResponse(path, media_type=media_type, headers={"Cache-Control": _DAY})
+            return FileResponse(path, media_type=media_type, headers=_ASSET)
         if name in _TEXTS:
             text, media_type = _TEXTS[name]
-            return Response(text, media_type=media_type, headers={"Cache-Control": _DAY})
+            return Response(text, media_type=media_type, headers=_ASSET)
         raise HTTPException(404)
 
     return router

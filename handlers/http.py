@@ -73,6 +73,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         description="Orders, and the sagas that carry them through Inventory and Billing. "
         "Every error is `application/problem+json` (RFC 9457).",
         docs_url=None,
+        # served by the contracts' routes
         openapi_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -8,6 +8,7 @@ it does nothing twice and owes no answer.
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,7 +31,10 @@ from local.tracing import processing, publishing
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-EXCHANGE = RabbitExchange("domain", type=ExchangeType.TOPIC, durable=True)
+# with no right to declare it, one relies on the broker having it
+EXCHANGE = RabbitExchange(
+    "domain", type=ExchangeType.TOPIC, durable=True, declare=not os.environ.get("DOMAIN_DECLARED")
+)
 PREFETCH = 100
 DELIVERY_LIMIT = 50
 PUBLISH_SECONDS = 10.0

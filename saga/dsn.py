@@ -74,6 +74,9 @@ def amqp_dsn(address: str) -> str:
     for name in ("certfile", "keyfile"):
         if name in url.query:
             require_file(name, url.query[name])
+    if not url.user and "auth" not in url.query:
+        # the client library would be `guest`, whose password everybody knows
+        raise ValueError("must name a user: amqp://user:password@host:5672/vhost, or amqps://host/?auth=external")
     return str(url if "heartbeat" in url.query else url.update_query(heartbeat=_HEARTBEAT))
 
 

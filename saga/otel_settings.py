@@ -61,10 +61,15 @@ class OtelSettings(BaseModel):
         return self
 
     @property
+    def collector(self) -> str | None:
+        """Where traces go; None where they go nowhere."""
+        on = self.otel_traces_exporter == "otlp" and not self.otel_sdk_disabled
+        return (self.otel_exporter_otlp_traces_endpoint or self.otel_exporter_otlp_endpoint) if on else None
+
+    @property
     def tracing(self) -> bool:
         """Whether traces have somewhere to go."""
-        endpoint = self.otel_exporter_otlp_traces_endpoint or self.otel_exporter_otlp_endpoint
-        return bool(endpoint) and self.otel_traces_exporter == "otlp" and not self.otel_sdk_disabled
+        return bool(self.collector)
 
     @property
     def traced_share(self) -> float:

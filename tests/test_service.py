@@ -42,7 +42,9 @@ async def test_it_starts_is_killed_starts_again_and_stops(tmp_path: Path, addres
 
 @pytest.mark.parametrize("typed", [False, True])
 async def test_what_it_says_and_how_it_ends_is_known(tmp_path: Path, typed: bool) -> None:
-    service = Service(tmp_path, {"DATABASE_URL": "mysql://x", "RABBITMQ_URL": "amqp://127.0.0.1:9/"}, typed=typed)
+    service = Service(
+        tmp_path, {"DATABASE_URL": "mysql://x", "RABBITMQ_URL": "amqp://user:password@127.0.0.1:9/"}, typed=typed
+    )
 
     async def ended() -> bool:
         return service.child.returncode is not None

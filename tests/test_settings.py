@@ -7,8 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from saga.errors import ConfigurationError
+from saga.plaintext import exposed_broker, exposed_collector, exposed_database
 from saga.webhooks.proxy import Proxy
 from settings import Settings, load
+
+LOGIN = {"rabbitmq_user": "u", "rabbitmq_password": "p"}
 
 
 @pytest.mark.parametrize(
@@ -29,16 +32,85 @@ def test_the_database_is_reached_by_the_asynchronous_driver(given: str, used: st
     [
         ({"rabbitmq_url": "amqp://u:p@h:5673/v"}, "amqp://u:p@h:5673/v?heartbeat=5"),
         ({"rabbitmq_url": "amqps://u:p@h/v?heartbeat=60"}, "amqps://u:p@h/v?heartbeat=60"),
-        ({"rabbitmq_host": "::1"}, "amqp://guest:guest@[::1]:5672/%2F?heartbeat=5"),
-        ({"rabbitmq_host": "h"}, "amqp://guest:guest@h:5672/%2F?heartbeat=5"),
+        (LOGIN | {"rabbitmq_host": "::1"}, "amqp://u:p@[::1]:5672/%2F?heartbeat=5"),
+        (LOGIN | {"rabbitmq_host": "h"}, "amqp://u:p@h:5672/%2F?heartbeat=5"),
         (
-            {"rabbitmq_host": "h", "rabbitmq_password": "a/b@c", "rabbitmq_vhost": "v"},
-            "amqp://guest:a%2Fb%40c@h:5672/v?heartbeat=5",
+            LOGIN | {"rabbitmq_host": "h", "rabbitmq_password": "a/b@c", "rabbitmq_vhost": "v"},
+            "amqp://u:a%2Fb%40c@h:5672/v?heartbeat=5",
         ),
+        ({"rabbitmq_url": "amqps://h/?auth=external"}, "amqps://h/?auth=external&heartbeat=5"),
     ],
 )
 def test_a_broker_that_is_silent_is_noticed_soon(given: dict[str, str], used: str) -> None:
     assert Settings.model_validate(given).amqp_dsn == used
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"rabbitmq_host": "h"}, "RABBITMQ_USER, RABBITMQ_PASSWORD: both are needed"),
+        ({"rabbitmq_host": "h", "rabbitmq_user": "u"}, "RABBITMQ_USER, RABBITMQ_PASSWORD: both are needed"),
+        ({"rabbitmq_host": "h", "rabbitmq_password": "p"}, "RABBITMQ_USER, RABBITMQ_PASSWORD: both are needed"),
+        ({"rabbitmq_url": "amqp://h/"}, "must name a user"),
+        ({"rabbitmq_url": "amqp://:p@h/"}, "must name a user"),
+    ],
+)
+def test_nobody_is_guest_by_default(given: dict[str, str], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Settings.model_validate(given)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "hosts"),
+    [
+        ("postgresql+asyncpg://u:p@db/x", ["db"]),
+        ("postgresql+asyncpg://u:p@[::1]:5432/x?sslmode=require", ["::1"]),
+        ("postgresql+asyncpg://u:p@10.0.0.5/x?sslmode=prefer", ["10.0.0.5"]),
+        ("postgresql+asyncpg://u:p@/x?host=127.0.0.1:5432&host=[::1]:5433&host=db", ["127.0.0.1", "::1", "db"]),
+        ("postgresql+asyncpg://u:p@/x?host=/var/run/postgresql", []),
+        ("postgresql+asyncpg://u:p@db/x?sslmode=verify-full", []),
+        ("postgresql+asyncpg://u:p@db/x?sslmode=verify-ca", []),
+    ],
+)
+def test_a_database_that_others_may_listen_to_is_known(dsn: str, hosts: list[str]) -> None:
+    assert exposed_database(dsn) == hosts
+
+
+@pytest.mark.parametrize(
+    ("dsn", "hosts"),
+    [
+        ("amqp://u:p@mq/", ["mq"]),
+        ("amqp://u:p@[::1]:5672/v", ["::1"]),
+        ("amqps://u:p@mq/?no_verify_ssl=1", ["mq"]),
+        ("amqps://u:p@mq/?no_verify_ssl=0", []),
+        ("amqps://u:p@mq/", []),
+    ],
+)
+def test_a_broker_that_others_may_listen_to_is_known(dsn: str, hosts: list[str]) -> None:
+    assert exposed_broker(dsn) == hosts
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "hosts"), [("http://collector:4318", ["collector"]), ("https://collector", []), (None, [])]
+)
+def test_a_collector_that_others_may_listen_to_is_known(endpoint: str | None, hosts: list[str]) -> None:
+    assert exposed_collector(endpoint) == hosts
+
+
+@pytest.mark.parametrize(
+    ("given", "collector"),
+    [
+        ({}, None),
+        ({"otel_exporter_otlp_endpoint": "http://a:4318"}, "http://a:4318"),
+        (
+            {"otel_exporter_otlp_endpoint": "http://a:4318", "otel_exporter_otlp_traces_endpoint": "http://b/x"},
+            "http://b/x",
+        ),
+        ({"otel_exporter_otlp_endpoint": "http://a:4318", "otel_traces_exporter": "none"}, None),
+    ],
+)
+def test_it_is_known_where_traces_go(given: dict[str, str], collector: str | None) -> None:
+    assert Settings.model_validate(given).collector == collector
 
 
 @pytest.mark.parametrize(

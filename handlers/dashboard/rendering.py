@@ -16,6 +16,8 @@ from handlers.access.callers import Caller
 from handlers.dashboard.words import FILTERS
 from handlers.problems import ProblemError
 
+PLAYGROUND = "playground"
+"""The name of the route of the page `/try`, which only a local system has."""
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
@@ -60,7 +62,8 @@ def page(
     if problem:
         status, headers = problem.status_code, problem.headers
     values = {"problem": problem, "wrong": _wrong_in(problem) if problem else {}} | values
-    html = _PAGES.get_template(template).render(root=root_of(request), who=_logged_in(request), **values)
+    surroundings = {"root": root_of(request), "who": _logged_in(request), "playground": _has_playground(request)}
+    html = _PAGES.get_template(template).render(**surroundings, **values)
     return HTMLResponse(html, status, {**_HEADERS, **(headers or {})})
 
 
@@ -84,6 +87,10 @@ def _logged_in(request: Request) -> str | None:
     """Who looks at the page; None where nobody is asked who they are."""
     caller = request.scope.get("caller")
     return caller.name if isinstance(caller, Caller) and not caller.local else None
+
+
+def _has_playground(request: Request) -> bool:
+    return any(getattr(route, "name", None) == PLAYGROUND for route in request.app.routes)
 
 
 def _wrong_in(problem: ProblemError) -> dict[str, str]:

@@ -39,7 +39,7 @@ def dashboard_routes(  # noqa: PLR0913, PLR0917 - one argument for each part of 
         policy: how long sagas wait, for telling so.
         letters: the dead letters.
         webhooks: who is told of orders.
-        stand_ins: those of a local system; elsewhere there are none.
+        stand_ins: those of a local system; elsewhere there are none, and no playground.
         trace_url: where a trace can be looked at, with `{traceId}` in it.
     """
     router = APIRouter()
@@ -56,6 +56,7 @@ def dashboard_routes(  # noqa: PLR0913, PLR0917 - one argument for each part of 
         letter_routes(letters),
         webhook_list_routes(webhooks),
         webhook_page_routes(webhooks),
-        trying_routes(engine, stand_ins),
     )
+    if stand_ins:
+        join(router, trying_routes(engine, stand_ins))
     return router

@@ -1,4 +1,4 @@
-"""The page `/try`: place an order and watch its saga; in a local system, tell the stand-ins how to behave."""
+"""The playground `/try` of a local system: place an order, watch its saga, tell the stand-ins how to behave."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from handlers.dashboard.forms import Sent, field_errors
 from handlers.dashboard.notices import notice
-from handlers.dashboard.rendering import page, see
+from handlers.dashboard.rendering import PLAYGROUND, page, see
 from handlers.dashboard.routing import pages
 from handlers.dashboard.stand_ins import MODES, StandIns
 from handlers.ordering import accept
@@ -43,11 +43,11 @@ def trying_routes(engine: Engine, stand_ins: StandIns) -> APIRouter:
             typed_in={name: typed.get(name, default) for name, default in _LAPTOP.items()},
             problem=problem,
             notice=notice(request.query_params.get("done")),
-            stand_ins=await stand_ins.all() if stand_ins else [],
+            stand_ins=await stand_ins.all(),
             modes=MODES,
         )
 
-    @router.get("/try")
+    @router.get("/try", name=PLAYGROUND)
     async def look(request: Request) -> Response:
         return await trying(request, {})
 

@@ -78,7 +78,7 @@ async def test_keys_and_tokens_open_it_and_none_of_them_is_told_to_the_log(
 
 
 async def test_where_nothing_is_configured_the_log_says_so(migrated: str, tmp_path: Path) -> None:
-    nowhere = f"amqp://127.0.0.1:{free_port()}/"
+    nowhere = f"amqp://user:password@127.0.0.1:{free_port()}/"
     service = Service(tmp_path, {"DATABASE_URL": migrated, "RABBITMQ_URL": nowhere})
 
     async def says_so() -> bool:

@@ -84,7 +84,7 @@ async def test_crowds_that_never_come_to_the_point_keep_nobody_from_ordering_and
 
 
 async def test_who_leaves_in_the_middle_of_a_body_is_no_mistake_of_ours(system: System) -> None:
-    for path in (b"/api/orders", b"/try"):
+    for path in (b"/api/orders", b"/sagas/retry"):
         async with connected(system.service.port) as client:
             await client.say(HALF_A_BODY[:200].replace(b"/api/orders", path))
     await order(system)

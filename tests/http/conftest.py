@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,8 +47,10 @@ HOOKS = "https://hooks.shop.com/orders"
 """Where webhooks may go, as far as tests know: nothing is sent, and no name server asked."""
 RECEIVER = "http://127.0.0.1:9/hooks"
 """Where they may go since a setting lets them."""
-ASYNCAPI = {"asyncapi": "3.0.0", "info": {"title": "Order service", "version": "1.0.0"}}
+ASYNCAPI: dict[str, Any] = {"asyncapi": "3.0.0", "info": {"title": "Order service", "version": "1.0.0"}}
 LIMITS = Limits()
+STAND_INS = {"nobody": "http://127.0.0.1:9"}
+"""There is a playground, and nobody in it."""
 NOBODY_TRUSTED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Nothing is sent; and to read whom the system trusts takes longer than many a test."""
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
@@ -158,6 +160,7 @@ async def serving(
     *,
     access: Access | None = None,
     limits: Limits = LIMITS,
+    stand_ins: Mapping[str, str] = STAND_INS,
 ) -> AsyncIterator[Service]:
     """The API, called as long as the block lasts."""
     watch = WitnessedWatch(pool)
@@ -177,7 +180,7 @@ async def serving(
         operating_routes(engine, pool, policy),
         live_routes(followers, pool),
         dead_letter_routes(letters),
-        dashboard_routes(engine, pool, policy, letters, webhooks, StandIns({})),
+        dashboard_routes(engine, pool, policy, letters, webhooks, StandIns(stand_ins)),
     ]
     app = http_app(
         engine,

@@ -1,23 +1,37 @@
 """`docker compose up`, as far as can be told without Docker: by Compose itself, and by what the files must agree on."""
 
+import base64
 import copy
+import hashlib
+import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 import yaml
 from opentelemetry.sdk import environment_variables as otel
+from yarl import URL
 
 from handlers.access.callers import Scope
 from handlers.access.keys import find_key, parse_keys
+from local.broker import RabbitMQ
+from local.child import Child
+from local.host import LOOPBACK, free_port
+from local.management import Management, ManagementError
 from settings import Settings
 from tests.ops.programs import OPS, PROJECT, RejectedError, compose_config
+from tests.system.permissions import Rights, rights_in_readme
+from tests.system.roles import roles_in_readme
+from tests.waiting import until
 
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -61,16 +75,30 @@ def test_an_image_is_a_certain_release(name: str) -> None:
 
 
 def test_what_our_own_image_is_made_of_is_there() -> None:
-    (base,) = re.findall(r"^FROM (\S+)$", DOCKERFILE, re.MULTILINE)
-    assert re.fullmatch(PINNED, base)
-    default = re.findall(r"^ARG requirements=(\S+)$", DOCKERFILE, re.MULTILINE)
-    builds = [SERVICES[name]["build"] for name in OURS]
-    for path in (*default, *(build["dockerfile"] for build in builds)):
-        assert (PROJECT / path).is_file()
-    for build in builds:
-        assert (PROJECT / build.get("args", {}).get("requirements", *default)).is_file()
-    copied = re.findall(r"^COPY (\S+) ", DOCKERFILE, re.MULTILINE)
-    assert copied == ["${requirements}", "."]
+    base, *stages = re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert re.fullmatch(PINNED, base[0])
+    assert {built_on for built_on, _ in stages} == {base[1]}
+    for name in OURS:
+        build = SERVICES[name]["build"]
+        assert (PROJECT / build["dockerfile"]).is_file()
+        assert build["target"] in {stage for _, stage in stages}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "/tmp" in service["tmpfs"]
+    assert service["pids_limit"] > 0
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    uid, _, gid = service["user"].partition(":")
+    assert int(uid) > 0
+    assert gid.isdecimal()
+    assert not {"privileged", "cap_add", "pid", "ipc"} & service.keys()
+    if name in OURS:
+        assert f"USER {service['user']}\n" in DOCKERFILE
 
 
 @pytest.mark.parametrize("name", SERVED)
@@ -88,10 +116,18 @@ def test_a_service_is_asked_whether_it_is_well_where_it_listens(name: str) -> No
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_only_this_machine_reaches_it_and_all_are_on_one_network(name: str) -> None:
+def test_only_this_machine_reaches_it_and_it_is_on_networks_of_its_own_kind(name: str) -> None:
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
-    assert not {"networks", "network_mode"} & SERVICES[name].keys()
-    assert "networks" not in COMPOSE
+    assert "network_mode" not in SERVICES[name]
+    assert set(SERVICES[name]["networks"]) <= COMPOSE["networks"].keys()
+
+
+def test_the_database_and_the_broker_are_reached_by_those_alone_who_need_them() -> None:
+    beside = {
+        network: {name for name in SERVICES if network in SERVICES[name]["networks"]} for network in COMPOSE["networks"]
+    }
+    assert beside["database"] == {"postgres", "migrate", "service"}
+    assert beside["bus"] == {"rabbitmq", "service", "inventory", "billing", "notifications"}
 
 
 def test_no_port_is_published_twice() -> None:
@@ -116,7 +152,7 @@ def test_a_variable_is_one_that_somebody_reads(name: str) -> None:
         fields = {field.upper() for field in Settings.model_fields}
         read |= fields | {f"{field}_FILE" for field in fields}
     elif name in ONCE:
-        read |= {"ORDER_SERVICE_KEY_FILE"}
+        read |= {"ORDER_SERVICE_KEY_FILE", "DATABASE_URL"}
     elif name in OURS:
         sources = "".join(path.read_text() for path in (PROJECT / "local").glob("*.py"))
         read |= set(re.findall(r'environ\.get\("(\w+)"', sources))
@@ -130,11 +166,13 @@ def test_the_service_would_start_with_its_settings() -> None:
     Settings.model_validate(given).require_addresses()
 
 
-def test_every_address_names_a_service() -> None:
+def test_every_address_names_a_service_on_a_network_of_who_asks() -> None:
     addresses = list(_addresses())
     assert len(addresses) > 10
-    for address in addresses:
+    for name, address in addresses:
         parts = urlsplit(address)
+        if parts.hostname in SERVICES:
+            assert set(SERVICES[name]["networks"]) & set(SERVICES[parts.hostname]["networks"]), (name, address)
         # what a browser on this machine follows leads to a port that is published
         assert parts.hostname in SERVICES or (parts.hostname == "localhost" and _published(parts.port)), address
 
@@ -143,15 +181,155 @@ def _published(port: int | None) -> bool:
     return any(f":{port}:" in str(one) for service in SERVICES.values() for one in service.get("ports", []))
 
 
-def _addresses() -> Iterator[str]:
-    for service in SERVICES.values():
-        yield from (value for value in service.get("environment", {}).values() if "://" in value)
-    yield from (
-        source["url"] for source in yaml.safe_load((OPS / "grafana/datasources.yaml").read_text())["datasources"]
-    )
+def _addresses() -> Iterator[tuple[str, str]]:
+    """Who asks, and where."""
+    for name, service in SERVICES.items():
+        yield from ((name, value) for value in service.get("environment", {}).values() if "://" in value)
+    for source in yaml.safe_load((OPS / "grafana/datasources.yaml").read_text())["datasources"]:
+        yield "grafana", source["url"]
     prometheus = yaml.safe_load((OPS / "prometheus/prometheus.yml").read_text())
     for job in prometheus["scrape_configs"]:
-        yield from (f"http://{target}" for config in job["static_configs"] for target in config["targets"])
+        for config in job["static_configs"]:
+            yield from (("prometheus", f"http://{target}") for target in config["targets"])
+
+
+DEFINITIONS: dict[str, Any] = json.loads((OPS / "rabbitmq/definitions.json").read_text())
+
+
+def test_every_program_has_a_broker_user_of_its_own_with_the_rights_of_the_readme() -> None:
+    granted = {
+        row["user"]: Rights(row["configure"], row["write"], row["read"], topics["write"], topics["read"])
+        for row, topics in zip(DEFINITIONS["permissions"], DEFINITIONS["topic_permissions"], strict=True)
+        if row["user"] == topics["user"]
+    }
+    expected = rights_in_readme()
+    # nobody in these containers is a client that orders; what listens to events is no participant
+    del expected["shop"]
+    assert {name: rights for name, rights in granted.items() if name in expected} == expected
+    nothing = "^$"
+    assert granted.keys() - expected.keys() == {"notifications", "viewer"}
+    assert granted["notifications"].topic_write == nothing
+    assert not re.match(granted["notifications"].write, "domain")
+    assert granted["viewer"] == Rights(nothing, nothing, nothing, nothing, nothing)
+
+
+def test_the_broker_knows_each_by_the_password_in_its_address_and_nobody_else() -> None:
+    users = {user["name"]: user for user in DEFINITIONS["users"]}
+    addresses = {
+        name: urlsplit(service["environment"]["RABBITMQ_URL"])
+        for name, service in SERVICES.items()
+        if "RABBITMQ_URL" in service.get("environment", {})
+    }
+    logins = {str(address.username): str(address.password) for address in addresses.values()}
+    assert len(logins) == len(addresses) == 4
+    for user, password in (logins | {"viewer": "viewer"}).items():
+        kept = base64.b64decode(users[user]["password_hash"])
+        assert kept[4:] == hashlib.sha256(kept[:4] + password.encode()).digest(), user
+    assert users.keys() == logins.keys() | {"viewer"}
+    assert {name for name, user in users.items() if user["tags"]} == {"viewer"}
+    mounted = dict(volume.split(":")[:2] for volume in SERVICES["rabbitmq"]["volumes"])
+    assert (
+        f"load_definitions = {mounted['./ops/rabbitmq/definitions.json']}\n"
+        in (OPS / "rabbitmq/rabbitmq.conf").read_text()
+    )
+    assert mounted["./ops/rabbitmq/rabbitmq.conf"].startswith("/etc/rabbitmq/conf.d/")
+
+
+PUBLICATION = {
+    "properties": {},
+    "routing_key": "domain.billing.PaymentProcessed",
+    "payload": "{}",
+    "payload_encoding": "string",
+}
+
+
+@dataclass(frozen=True)
+class Defined:
+    """A virtual host with the users of the definitions, whose names there end in a suffix."""
+
+    management: Management
+    url: URL
+    suffix: str
+
+    @property
+    def vhost(self) -> str:
+        return self.url.path.removeprefix("/")
+
+    def named(self, user: str) -> str:
+        return f"{user}-{self.suffix}"
+
+    def login(self, user: str) -> str:
+        return str(self.url.with_user(self.named(user)).with_password(user))
+
+
+@pytest.fixture
+def defined(rabbitmq: RabbitMQ, vhost: str) -> Iterator[Defined]:
+    """RabbitMQ with our definitions, taken as at its start."""
+    here = Defined(rabbitmq.management, URL(vhost), uuid4().hex[:8])
+    users = [user | {"name": here.named(user["name"])} for user in DEFINITIONS["users"]]
+    renamed = {
+        "users": users,
+        "vhosts": [],
+        "exchanges": [one | {"vhost": here.vhost} for one in DEFINITIONS["exchanges"]],
+        **{
+            kind: [row | {"vhost": here.vhost, "user": here.named(row["user"])} for row in DEFINITIONS[kind]]
+            for kind in ("permissions", "topic_permissions")
+        },
+    }
+    here.management.call("POST", "definitions", renamed)
+    yield here
+    for user in users:
+        here.management.delete_user(user["name"])
+
+
+def test_who_looks_at_rabbitmq_cannot_publish(defined: Defined) -> None:
+    viewer = Management(defined.management._url, defined.named("viewer"), "viewer")
+    assert viewer.queues(defined.vhost) == {}
+    publish = f"exchanges/{defined.vhost}/domain/publish"
+    assert defined.management.call("POST", publish, PUBLICATION) == {"routed": False}
+    with pytest.raises(ManagementError):
+        viewer.call("POST", publish, PUBLICATION)
+
+
+@pytest.mark.parametrize(
+    ("name", "queue"),
+    [
+        ("inventory", "inventory.ValidateInventory"),
+        ("billing", "billing.ProcessPayment"),
+        ("notifications", "notifications.OrderCreated"),
+    ],
+)
+async def test_a_simulator_listens_as_its_own_user(defined: Defined, name: str, queue: str, tmp_path: Path) -> None:
+    service = SERVICES[name]
+    command = [sys.executable, "-m", *service["command"]]
+    command[command.index("--host") + 1], command[command.index("--port") + 1] = LOOPBACK, str(free_port())
+    env = service["environment"] | {"RABBITMQ_URL": defined.login(name), "LEDGER_DIR": str(tmp_path)}
+    env["OTEL_SDK_DISABLED"] = "true"
+    del env["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    child = Child(name, command, log=tmp_path / "log", env=os.environ | env, cwd=PROJECT)
+
+    async def listens() -> bool:
+        assert child.returncode is None, child.log.read_text()
+        return defined.management.bindings(defined.vhost, "domain", queue) == [f"domain.order.{queue.split('.')[1]}"]
+
+    try:
+        await until(listens, 30)
+    finally:
+        child.stop(seconds=10)
+
+
+def test_the_schema_belongs_to_who_migrates_and_the_service_only_uses_it() -> None:
+    owner, user = (urlsplit(SERVICES[name]["environment"]["DATABASE_URL"]) for name in ("migrate", "service"))
+    assert (owner.username, user.username) == ("orders_owner", "orders_service")
+    assert SERVICES["service"]["environment"]["AUTO_MIGRATE"] == "false"
+    assert SERVICES["service"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    script = (OPS / "postgres/roles.sql").read_text()
+    for url in (owner, user):
+        assert f"CREATE ROLE {url.username} LOGIN PASSWORD '{url.password}';\n" in script
+    # what the README tells others to do, word for word but for the passwords
+    statements = re.sub(r"PASSWORD '[^']*'", "PASSWORD ''", script)
+    assert re.sub(r"PASSWORD '[^']*'", "PASSWORD ''", roles_in_readme()) in statements
+    assert "ALTER ROLE postgres PASSWORD NULL;" in script
 
 
 def test_the_service_is_scraped_where_it_listens_under_the_name_that_the_alerts_know() -> None:
@@ -172,9 +350,9 @@ def test_the_keys_are_made_where_they_are_looked_for(tmp_path: Path) -> None:
     assert operator.scopes == set(Scope)
     assert scraper
     assert scraper.scopes == {Scope.METRICS}
-    # once and for all, and shown at every start; Prometheus' is nobody's business
+    # once and for all; and the log has none of them
     assert len(keys) == 2
-    assert told == f"operator: {(tmp_path / 'operator/key').read_text()}"
+    assert told == ""
     assert (tmp_path / "operator/key").stat().st_mode & 0o077 == 0
 
 
@@ -203,7 +381,7 @@ def test_whoever_needs_a_key_waits_for_it_and_finds_it() -> None:
 
 
 def test_our_image_has_a_folder_of_its_user_s_for_each_volume_that_we_write() -> None:
-    (folders,) = re.findall(r"chown orders (.+)$", DOCKERFILE, re.MULTILINE)
+    (folders,) = re.findall(r"chown 10001:10001 (.+)$", DOCKERFILE, re.MULTILINE)
     written = {
         volume.split(":")[1]
         for name in OURS

@@ -23,7 +23,7 @@ def migrated(database: str) -> str:
     return database
 
 
-RIGHT = {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": "amqp://127.0.0.1:9/"}
+RIGHT = {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": "amqp://user:password@127.0.0.1:9/"}
 WRONG: list[tuple[dict[str, str | None], str]] = [
     ({"DATABASE_URL": None}, "DATABASE_URL is not set"),
     ({"RABBITMQ_URL": None}, "RABBITMQ_URL is not set"),

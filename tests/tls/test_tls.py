@@ -102,7 +102,7 @@ def refusal(folder: Path, env: dict[str, str]) -> list[str]:
     return [line for line in failed_start(folder, env).splitlines() if "certificate" in line or "ssl" in line]
 
 
-NOBODY = "amqp://127.0.0.1:9/"
+NOBODY = "amqp://user:password@127.0.0.1:9/"
 UNTRUSTED, OTHER_HOST, EXPIRED = (
     "it is not signed by a CA that is trusted here",
     "it is for another host than the IP address in the address",
