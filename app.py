@@ -48,6 +48,7 @@ from saga.database import Sessions, connect, sessions, statements
 from saga.engine import Engine
 from saga.errors import ConfigurationError
 from saga.exposition import Exposition
+from saga.letter_retention import LetterRetention
 from saga.logs import configure, get_logger
 from saga.readiness import unready
 from saga.relay import Relay
@@ -82,6 +83,11 @@ class Service(AsgiFastStream):
             await receive()
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
+        if self.settings.believes_strangers:
+            log.warning(
+                "TRUSTED_SENDERS does not name everybody: whoever may publish to RabbitMQ can say that an order is"
+                " paid. Set TRUSTED_SENDERS='domain.inventory.=USER domain.billing.=USER domain.order.=USER'"
+            )
         serve_bounded(receive, room_for(MAX_FOLLOWERS) + REQUESTS, MAX_SAID_BYTES)
         try:
             await super().lifespan(scope, receive, send)
@@ -120,6 +126,7 @@ def compose(settings: Settings) -> Service:
     sender = Sender(settings.allowed_receivers)
     courier = Courier(sessions(pools.webhooks), sender, settings.webhook_waits)
     housekeeping = Housekeeping(statements(pools.webhooks))
+    retention = LetterRetention(statements(pools.webhooks))
     engine = Engine(sessions(pools.sagas), settings.policy, relay.hand_over, courier.wake)
     timers = Timers(statements(pools.sagas), engine, settings.policy.reask)
     recorder = Recorder(statements(pools.sagas))
@@ -152,6 +159,7 @@ def compose(settings: Settings) -> Service:
             for name, work in (
                 ("courier", courier.run),
                 ("housekeeping", housekeeping.run),
+                ("retention", retention.run),
                 ("engine", advance),
                 ("timers", timers.run),
                 ("activity", recorder.run),
@@ -215,8 +223,9 @@ def _consumers(
         logger=None,
         middlewares=[settlement(bus), counting(framework)],
     )
-    order_requests(consumers, engine, settings.senders)
-    participant_replies(consumers, engine, settings.senders)
+    senders = settings.senders
+    order_requests(consumers, engine, senders)
+    participant_replies(consumers, engine, senders)
     dead_letters(consumers, stored, bus.user)
     declare_publishers(consumers)
     return consumers
