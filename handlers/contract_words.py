@@ -34,7 +34,7 @@ may pass: it is answered by a retry, not by compensation.
 alone tells who answers. The service may be told whose answers count (`TRUSTED_SENDERS`); then an answer of anybody
 else, or without `user_id`, is a dead letter. What the service publishes has its own broker user as `user_id`: carry
 out a command only if its `user_id` is the order service's. A routing key is no proof, on no broker: who may not write
-one can have RabbitMQ do it, by the dead-letter routing key of a queue of their own or, before RabbitMQ 4.0, by `CC`.
+one can have RabbitMQ do it, by a queue or an exchange of their own or, before RabbitMQ 4.0.3, by a header `CC`.
 
 **Silence concludes nothing.** A command without a reply is sent again after a growing delay, then slowly and without
 end, while a person is alerted. ProcessPayment that is not answered is never followed by a release.
