@@ -51,6 +51,7 @@ from saga.errors import ConfigurationError
 from saga.exposition import Exposition
 from saga.fresh import Fresh
 from saga.lag import watch_lag
+from saga.letter_retention import LetterRetention
 from saga.logs import configure, get_logger
 from saga.plaintext import exposed_broker, exposed_collector, exposed_database
 from saga.readiness import unready
@@ -87,6 +88,11 @@ class Service(AsgiFastStream):
             await receive()
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
+        if self.settings.believes_strangers:
+            log.warning(
+                "TRUSTED_SENDERS does not name everybody: whoever may publish to RabbitMQ can say that an order is"
+                " paid. Set TRUSTED_SENDERS='domain.inventory.=USER domain.billing.=USER domain.order.=USER'"
+            )
         serve_bounded(receive, room_for(MAX_FOLLOWERS) + REQUESTS, MAX_SAID_BYTES)
         try:
             await super().lifespan(scope, receive, send)
@@ -157,6 +163,7 @@ def compose(settings: Settings) -> Service:
             for name, work in (
                 ("courier", courier.run),
                 ("housekeeping", Housekeeping(statements(pools.webhooks)).run),
+                ("retention", LetterRetention(statements(pools.webhooks)).run),
                 ("engine", advance),
                 ("timers", timers.run),
                 ("activity", Recorder(statements(pools.sagas)).run),
@@ -221,8 +228,9 @@ def _consumers(
         logger=None,
         middlewares=[settlement(bus), counting(framework)],
     )
-    order_requests(consumers, engine, settings.senders)
-    participant_replies(consumers, engine, settings.senders)
+    senders = settings.senders
+    order_requests(consumers, engine, senders)
+    participant_replies(consumers, engine, senders)
     dead_letters(consumers, stored, bus.user)
     declare_publishers(consumers)
     return consumers

@@ -12,12 +12,15 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from yarl import URL
 
+from handlers.access.local import is_loopback
 from handlers.access.settings import AccessSettings
 from handlers.dashboard.stand_ins import local_addresses
 from saga.dsn import amqp_address, amqp_dsn, host_in_address, postgres_dsn
 from saga.errors import ConfigurationError
 from saga.otel_settings import OtelSettings, ReadByOpenTelemetry
+from saga.queues import KEYS
 from saga.senders import Senders, expected_senders, user_in
 from saga.values import Policy
 from saga.webhooks.addresses import Allowed, Denied, allowances, denials
@@ -172,6 +175,15 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     def senders(self) -> Senders:
         """Whose messages count."""
         return Senders(user_in(self.amqp_dsn), expected_senders(self.trusted_senders or ""))
+
+    @property
+    def believes_strangers(self) -> bool:
+        """Whether anybody counts under some routing key on a broker that is not this machine's alone.
+
+        Who else has a user there, RabbitMQ tells nobody who may only send and receive.
+        """
+        somebody_is_missing = any(self.senders.expected(key) is None for key in KEYS)
+        return somebody_is_missing and not is_loopback(URL(self.amqp_dsn).host or "")
 
     @property
     def stand_in_addresses(self) -> dict[str, str]:

@@ -32,7 +32,9 @@ may pass: it is answered by a retry, not by compensation.
 
 **Who sends.** Publish with the AMQP property `user_id` set to your own broker user. RabbitMQ refuses any other, so it
 alone tells who answers. The service may be told whose answers count (`TRUSTED_SENDERS`); then an answer of anybody
-else, or without `user_id`, is a dead letter. What the service publishes has its own broker user as `user_id`.
+else, or without `user_id`, is a dead letter. What the service publishes has its own broker user as `user_id`: carry
+out a command only if its `user_id` is the order service's. A routing key is no proof, on no broker: who may not write
+one can have RabbitMQ do it, by a queue or an exchange of their own or, before RabbitMQ 4.0.3, by a header `CC`.
 
 **Silence concludes nothing.** A command without a reply is sent again after a growing delay, then slowly and without
 end, while a person is alerted. ProcessPayment that is not answered is never followed by a release.
@@ -42,7 +44,10 @@ end, while a person is alerted. ProcessPayment that is not answered is never fol
 **Dead letters.** What cannot be handled (not JSON, not this schema, too large, an order that does not exist, a sender
 who is not trusted) goes to the exchange `{DEAD_LETTER_EXCHANGE}` at once, once, and waits in `{DEAD_LETTER_QUEUE}`: the
 message as it was, with the headers `x-dead-letter-reason` (one word), `x-dead-letter-error` (what is wrong),
-`x-dead-letter-routing-key` and `x-dead-letter-exchange` (where it had been sent), `x-dead-letter-user-id` (by whom).
+`x-dead-letter-routing-key` and `x-dead-letter-exchange` (where it had been sent), `x-dead-letter-queue` (where it
+waited), `x-dead-letter-user-id` (by whom it was sent). Of a body over 1 MiB there is the beginning, and its size and
+SHA-256 in `x-whole-body-size` and `x-whole-body-sha256`. A person may have it published again: the same body and ids,
+the headers of trace context and CloudEvents, and no others, to the queue where it waited.
 A command that stays unanswered after its last retry is copied there too. A message that was handed out {DELIVERY_LIMIT}
 times in vain is put there by RabbitMQ, with its `x-death` header.
 """

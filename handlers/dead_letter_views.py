@@ -1,6 +1,7 @@
 """How dead letters look over HTTP: safely, whatever bytes they have."""
 
 import base64
+import codecs
 import re
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from models.states import CurrentStep, SagaStatus
 from saga.dead_letters import Letter, LetterState
 from saga.redrive import Redrive, RedriveOutcome, Safety
 
+_DECODER = codecs.getincrementaldecoder("utf-8")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -37,9 +39,16 @@ class DeadLetterView(Wire):
         description="Under which it was published at first.", examples=["domain.order.CreateOrder"]
     )
     exchange: str = Field(description="To which it was published at first.", examples=["domain"])
+    queue: str | None = Field(
+        description="In which of this service's queues it waited; redriven, it goes back there. Null for a command.",
+        examples=["order-service.CreateOrder"],
+    )
     message_id: str | None
     order_id: UUID | None = Field(description="If its body tells; there need not be such an order.")
-    body_size: int = Field(ge=0, description="In bytes.")
+    body_size: int = Field(ge=0, description="In bytes, of the whole body.")
+    body_sha256: str | None = Field(
+        description="Of the whole body, where that is over 1 MiB: only its beginning is kept then. Else null."
+    )
     first_at: When
     last_at: When = Field(description="When it last arrived; lists are in this order.")
     count: int = Field(ge=1, description="How often it has arrived.")
@@ -58,7 +67,10 @@ class DeadLetterDetail(DeadLetterView):
         description="What JSON has no words for is an object whose one key begins with `$`: `$bytes`, `$time`, …"
     )
     properties: dict[str, Any] = Field(description="The AMQP properties that it came with; as the headers.")
-    body: str | None = Field(description="As text, where it is UTF-8 without control characters.")
+    body: str | None = Field(
+        description="As text, where it is UTF-8 without control characters. The beginning alone, where there is a"
+        " `bodySha256`."
+    )
     body_base64: str | None = Field(description="Where it is not.")
 
 
@@ -97,7 +109,7 @@ def letter_view(letter: Letter, known: Safety) -> DeadLetterView:
 def letter_detail(letter: Letter, known: Safety) -> DeadLetterDetail:
     """A letter by itself."""
     body = letter.body or b""
-    text = _readable(body)
+    text = _readable(body, whole=letter.whole_sha256 is None)
     return DeadLetterDetail.model_validate(
         _fields(letter, known)
         | {
@@ -115,21 +127,23 @@ def redrive_view(redrive: Redrive) -> RedriveView:
 
 
 def _fields(letter: Letter, known: Safety) -> dict[str, Any]:
-    shown = DeadLetterView.model_fields.keys() - {"safety"}
+    shown = DeadLetterView.model_fields.keys() - {"body_sha256", "safety"}
     return {name: getattr(letter, name) for name in shown} | {
+        "body_sha256": letter.whole_sha256.hex() if letter.whole_sha256 else None,
         "safety": SafetyView(
             redrivable=known.redrivable,
             awaited=known.awaited,
             saga_status=known.status,
             saga_step=known.step,
             detail=known.words,
-        )
+        ),
     }
 
 
-def _readable(body: bytes) -> str | None:
+def _readable(body: bytes, *, whole: bool) -> str | None:
     try:
-        text = body.decode()
+        # a beginning may end within a character
+        text = _DECODER().decode(body, final=whole)
     except UnicodeDecodeError:
         return None
     return None if _CONTROL.search(text) else text

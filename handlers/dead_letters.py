@@ -16,18 +16,19 @@ from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 
-from models.messages import MAX_BODY_BYTES
 from models.states import Command
 from saga import metrics
+from saga.amqp_reading import whole_body
 from saga.amqp_values import as_json, storable, table_as_json
 from saga.backoff import Backoff
 from saga.bus import DEAD_LETTER_ARGUMENTS, DEAD_LETTER_QUEUE
 from saga.database import Sessions
-from saga.dead_letters import Arrival, identity_of, keep
+from saga.dead_letters import Arrival, belonging, identity_of, keep
 from saga.errors import DatabaseFault, classify
 from saga.failpoints import reach
 from saga.logs import get_logger
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
+from saga.queues import KEY_OF_QUEUE
 from saga.senders import sender_of
 
 if TYPE_CHECKING:
@@ -69,16 +70,15 @@ def dead_letters(
         async with one_at_a_time:
             count = await _keep(sessions, arrival, pause)
         reach("letter.stored")
-        if "x-dead-letter-reason" not in message.headers:
+        if not _is_copy(message, own):
             # what this service dead-letters itself was counted when it did so
             metrics.DEAD_LETTERS.labels(arrival.reason).inc()
-        log.info(
-            "stored a dead letter",
-            routing_key=arrival.routing_key,
-            reason=arrival.reason,
-            order_id=arrival.order_id,
-            count=count,
-        )
+        told = {"routing_key": arrival.routing_key, "reason": arrival.reason, "order_id": arrival.order_id}
+        if count:
+            log.info("stored a dead letter", **told, count=count)
+        else:
+            metrics.DEAD_LETTERS_NOT_KEPT.labels(arrival.reason).inc()
+            log.warning("a dead letter is not kept: too many of its sender's are open", **told)
 
     broker.subscriber(
         RabbitQueue(
@@ -104,6 +104,9 @@ async def _undecoded(message: RabbitMessage) -> IncomingMessage:
 
 async def _keep(sessions: Sessions, arrival: Arrival, pause: Callable[[float], Awaitable[None]]) -> int:
     """Store it, however often it takes.
+
+    Returns:
+        how often it has arrived; 0 where it is not kept.
 
     Raises:
         Exception: a mistake of ours; the letter must be given back.
@@ -131,32 +134,40 @@ def arrival_of(message: IncomingMessage, own: str | None) -> Arrival:
     Its `user_id` is that of whoever sent it at first.
 
     The dead-letter exchange keeps routing keys. A message that this service could not handle tells why in headers of
-    its own; one that RabbitMQ gave up has an `x-death`; a command that was parked has neither.
+    its own; one that RabbitMQ gave up has an `x-death`; a command that was parked has neither. What a message says in
+    our headers counts where we have written them.
     """
     headers = message.headers
     death = _latest_death(headers)
-    given = headers.get("x-dead-letter-message-id")
-    message_id = given if isinstance(given, str) else message.message_id
+    given: Any = message.message_id
+    queue: Any = None
     routing_key = message.routing_key or ""
     sender = sender_of(message, own)
-    if "x-dead-letter-reason" in headers:
+    if _is_copy(message, own):
         reason, error = headers["x-dead-letter-reason"], headers.get("x-dead-letter-error", "")
-        exchange = headers.get("x-dead-letter-exchange", EXCHANGE)
+        exchange, queue = headers.get("x-dead-letter-exchange", EXCHANGE), headers.get("x-dead-letter-queue")
+        given = headers.get("x-dead-letter-message-id")
     elif death:
         word = death.get("reason")
         reason = word if isinstance(word, str) and word in _BROKERS_REASONS else "unknown"
         error = f"RabbitMQ gave it up in {death.get('queue')}: {word}, {death.get('count')} times"
-        exchange = death.get("exchange", EXCHANGE)
-    elif routing_key in _COMMANDS:
+        exchange, queue = death.get("exchange", EXCHANGE), death.get("queue")
+    elif routing_key in _COMMANDS and _is_ours(message, own):
         reason, error, exchange = "unanswered", "its saga was parked: no answer after the last attempt", EXCHANGE
     else:
         reason, error, exchange = "unknown", "it says nothing about how it came here", EXCHANGE
+    message_id = given if isinstance(given, str) else message.message_id
+    queue = queue if isinstance(queue, str) and queue in KEY_OF_QUEUE else None
+    size, digest = whole_body(message) or (None, None)
     return Arrival(
-        identity=identity_of(routing_key, message_id, message.body, sender if sender != own else None),
+        identity=identity_of(
+            belonging(queue, routing_key), message_id, digest or message.body, sender if sender != own else None
+        ),
         reason=storable(str(reason), _LONGEST_WORD),
         error=storable(str(error), _LONGEST_ERROR),
         routing_key=storable(routing_key, _LONGEST_NAME),
         exchange=storable(str(exchange), _LONGEST_NAME),
+        queue=queue,
         headers=table_as_json(headers),
         properties={
             name: as_json(value)
@@ -164,8 +175,24 @@ def arrival_of(message: IncomingMessage, own: str | None) -> Arrival:
             if value is not None
         },
         body=message.body,
-        order_id=_order_id(message.body),
+        order_id=None if digest else _order_id(message.body),
+        whole_size=size,
+        whole_sha256=digest,
     )
+
+
+def _is_copy(message: IncomingMessage, own: str | None) -> bool:
+    """Whether this service has put a message here that it could not handle."""
+    return "x-dead-letter-reason" in message.headers and _is_ours(message, own)
+
+
+def _is_ours(message: IncomingMessage, own: str | None) -> bool:
+    """Whether this service has published it, as RabbitMQ knows; headers are anybody's to write.
+
+    Where a certificate alone tells RabbitMQ who we are, we do not know our own name there. What was published straight
+    to the dead letters is ours then, since nobody else may, and what RabbitMQ has put there is not.
+    """
+    return message.user_id == own if own else "x-death" not in message.headers
 
 
 def _properties(message: IncomingMessage, message_id: str | None, sender: str | None) -> dict[str, Any]:
@@ -179,8 +206,6 @@ def _latest_death(headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _order_id(body: bytes) -> UUID | None:
-    if len(body) > MAX_BODY_BYTES:
-        return None
     try:
         return UUID(json.loads(body)["orderId"])
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):

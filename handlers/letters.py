@@ -12,7 +12,7 @@ from saga.bus import Bus
 from saga.database import Sessions
 from saga.dead_letters import Letter, LetterState, find, list_letters
 from saga.redrive import Redrive, RedriveOutcome, Redrives, Safety, discard
-from saga.senders import EVERYBODY, Senders
+from saga.senders import Senders
 from saga.values import Policy
 
 
@@ -25,10 +25,10 @@ class Letters:
         sessions: each of which is one transaction.
         bus: publishes what is redriven.
         policy: how long sagas wait, for telling what they wait for.
-        senders: whose messages count.
+        senders: whose messages count, and who we are.
     """
 
-    def __init__(self, sessions: Sessions, bus: Bus, policy: Policy, senders: Senders = EVERYBODY) -> None:
+    def __init__(self, sessions: Sessions, bus: Bus, policy: Policy, senders: Senders) -> None:
         self._sessions = sessions
         self._redrives = Redrives(sessions, bus, policy, event_in, senders)
 

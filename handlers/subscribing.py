@@ -20,14 +20,17 @@ from structlog.contextvars import bind_contextvars
 
 from handlers.acks import Acks
 from handlers.origins import handling_message
-from handlers.strict_json import decode, decode_aside
+from handlers.strict_json import TooLargeError, decode, decode_aside
+from models.messages import MAX_BODY_BYTES
 from saga import metrics
+from saga.amqp_reading import whole_body
 from saga.backoff import Backoff
 from saga.bus import BUS_ERRORS, QUEUE_ARGUMENTS, Bus
 from saga.errors import BusAwayError, RefusedError, UnknownTableError
 from saga.failpoints import reach
 from saga.logs import get_logger
 from saga.outbox import EXCHANGE
+from saga.queues import queue_of
 from saga.senders import EVERYBODY, Senders
 from saga.supervise import own_cancellation
 
@@ -37,8 +40,10 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 DOMAIN = RabbitExchange(EXCHANGE, type=ExchangeType.TOPIC, durable=True)
-PREFETCH = 100
-"""Messages that one queue hands to one worker at once: enough to fill a transaction, few enough to hand back."""
+PREFETCH = 40
+"""Messages that one queue hands to one worker at once: all queues together fill a transaction twice, and no more is
+handed back. It bounds bytes too: no body is held that is over 1 MiB, so a worker has at most 480 MiB of them in hand,
+if somebody fills all twelve queues with such. RabbitMQ itself counts messages alone."""
 _PAUSE = 1.0
 """Seconds before a message is given back that failed through a mistake of ours, or could not be dead-lettered."""
 
@@ -67,13 +72,15 @@ def subscribe(
         handle: what is done about one.
         senders: from whom they have to be; what is not from them is not even decoded.
     """
-    name = routing_key.rsplit(".", 1)[-1]
-    queue = f"order-service.{name}"
+    queue = queue_of(routing_key)
+    name = queue.removeprefix("order-service.")
 
     async def read(raw: RabbitMessage) -> _Model:
         reach("message.taken")
         handling_message(raw.raw_message, queue)
         senders.require_trusted(raw.raw_message, routing_key)
+        if whole := whole_body(raw.raw_message):
+            raise TooLargeError(f"the body has {whole[0]} bytes; at most {MAX_BODY_BYTES} are taken")
         body = _checked(message, await decode_aside(raw.body))
         reach("message.decoded")
         return body
@@ -164,11 +171,12 @@ class Settlement(BaseMiddleware):
     async def _dead_letter(self, message: IncomingMessage, error: RefusedError) -> None:
         log.warning("a message cannot be handled", routing_key=message.routing_key, reason=error.reason, error=error)
         reach("letter.refused")
+        queue = self.context.get_local("handler_").queue.name
         # given back, it would be delivered and copied again and again; held, it waits
         backoff = Backoff(log)
         while True:
             try:
-                await self.bus.dead_letter(message, error.reason, str(error))
+                await self.bus.dead_letter(message, error.reason, str(error), queue)
             except BusAwayError as away:
                 await backoff.pause("a dead letter cannot leave for now", error=away)
             else:

@@ -65,10 +65,10 @@ class Participant:
     `async with participant:` runs it in this process; `local.stand_in.app` makes an application of it. Set
     `behaviour["ReserveInventory"]` at any time. `tell` is called after every delivery, for tests that wait for that.
     `tracer` tells of its part in a saga's trace. It declares `exchange` where it may; `declare=False` in that says that
-    somebody else has done so.
+    somebody else has done so. Where `orders_from` names a broker user, commands of all others are dropped.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is an option)
         self,
         name: str,
         rules: Mapping[str, Rule],
@@ -76,8 +76,10 @@ class Participant:
         rabbitmq_url: str,
         ledger: Path,
         exchange: RabbitExchange = EXCHANGE,
+        orders_from: str | None = None,
     ) -> None:
         self.name = name
+        self.orders_from = orders_from
         # RabbitMQ vouches for this name alone: that is how the service knows whose answers these are
         self.user = URL(rabbitmq_url).user or "guest"
         self.exchange = exchange
@@ -139,8 +141,8 @@ class Participant:
             arguments={"x-delivery-limit": DELIVERY_LIMIT},
         )
 
-        # Only a command that cannot be read gets out of here as an error, and is dropped; all else is retried in place,
-        # unacknowledged.
+        # Only a command that cannot be read, or is a stranger's, gets out of here as an error, and is dropped; all else
+        # is retried in place, unacknowledged.
         @self.consumer.subscriber(
             queue,
             self.exchange,
@@ -150,9 +152,21 @@ class Participant:
             decoder=raw_body,
         )
         async def on_command(body: bytes, message: RabbitMessage) -> None:
+            self._require_orders_from_the_service(message)
             command = Command.model_validate_json(body)
             with processing(self.tracer, queue.routing_key, queue.name, message.headers):
                 await self._handle(name, command, message)
+
+    def _require_orders_from_the_service(self, message: RabbitMessage) -> None:
+        """RabbitMQ vouches for `user_id` alone: a routing key, and all that a message says of itself, is anybody's.
+
+        Raises:
+            PermissionError: somebody else sent this command; nothing is done.
+
+        """
+        if self.orders_from and message.raw_message.user_id != self.orders_from:
+            logger.warning("%s: dropped a command that is not from the order service's broker user", self.name)
+            raise PermissionError(self.name)
 
     async def _handle(self, name: str, command: Command, message: RabbitMessage) -> None:
         behaviour = self.behaviour[name]

@@ -14,6 +14,7 @@ from faststream.asgi import AsgiFastStream, AsgiResponse
 from faststream.asgi.types import ASGIApp, Receive, Scope, Send
 from pydantic import RootModel, ValidationError
 from starlette.requests import Request
+from yarl import URL
 
 from local.participant import Participant
 from local.rule import Behaviour, Rule
@@ -24,12 +25,17 @@ Behaviours = RootModel[dict[str, Behaviour]]
 
 
 def participant_of(name: str, rules: Mapping[str, Rule]) -> Participant:
-    """The participant that the environment describes: RABBITMQ_URL and LEDGER_DIR."""
+    """The participant that the environment describes: RABBITMQ_URL, LEDGER_DIR, and ORDER_SERVICE_USER.
+
+    The last is the broker user that commands have to be from. A local system has one user for all: it is that one.
+    """
+    url = os.environ.get("RABBITMQ_URL", "amqp://guest:guest@localhost:5672/")
     return Participant(
         name,
         rules,
-        rabbitmq_url=os.environ.get("RABBITMQ_URL", "amqp://guest:guest@localhost:5672/"),
+        rabbitmq_url=url,
         ledger=ledger_path(Path(os.environ.get("LEDGER_DIR", ".local")), name),
+        orders_from=os.environ.get("ORDER_SERVICE_USER") or URL(url).user,
     )
 
 

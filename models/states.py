@@ -137,6 +137,11 @@ DEAD_LETTER_REASONS = frozenset({
     "unanswered", "unknown",
 })  # fmt: skip
 """Why messages become dead letters."""
+SENDERS_FAULTS = frozenset({
+    "unreadable", "too_large", "invalid", "refused", "unknown_order", "different_content", "untrusted_sender",
+    "unknown",
+})  # fmt: skip
+"""Those of them that say something about who sent it. All others may be this service's own, or its servers', fault."""
 
 
 class Position(Enum):

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
@@ -211,6 +212,9 @@ class DeadLetter(SQLModel, table=True):
         CheckConstraint("(discarded_at IS NULL) = (discard_reason IS NULL)", name="discarded"),
         # whoever closes a letter is named
         CheckConstraint("(closed_by IS NULL) = (redriven_at IS NULL AND discarded_at IS NULL)", name="closed_by"),
+        CheckConstraint("(whole_size IS NULL) = (whole_sha256 IS NULL)", name="whole"),
+        CheckConstraint("whole_size > octet_length(body)", name="whole_size"),
+        CheckConstraint("octet_length(whole_sha256) = 32", name="whole_sha256"),
         # the letters that are still open, newest first
         Index(
             "ix_dead_letters_last_at",
@@ -218,19 +222,37 @@ class DeadLetter(SQLModel, table=True):
             text("id DESC"),
             postgresql_where=text("redriven_at IS NULL AND discarded_at IS NULL"),
         ),
+        # how many letters of one sender from one queue are open
+        Index(
+            "ix_dead_letters_queue_sender",
+            text("coalesce(queue, '')"),
+            text("coalesce(properties ->> 'user_id', '')"),
+            postgresql_where=text("redriven_at IS NULL AND discarded_at IS NULL"),
+        ),
+        # the letters that are closed, the longest first
+        Index(
+            "ix_dead_letters_closed_at",
+            text("coalesce(redriven_at, discarded_at)"),
+            postgresql_where=text("redriven_at IS NOT NULL OR discarded_at IS NOT NULL"),
+        ),
     )
 
     id: UUID = Field(primary_key=True)
-    # SHA-256 of what makes two arrivals the same letter: routing key, message id, body
+    # SHA-256 of what makes two arrivals the same letter: where it belongs, message id, body
     identity: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
     reason: str = Field(max_length=100)
     error: str = Field(sa_column=Column(Text, nullable=False))
     routing_key: str = Field(max_length=255)
     exchange: str = Field(max_length=255)
+    # in which of this service's queues it waited, where that is known
+    queue: str | None = Field(default=None, max_length=255)
     # both as `saga.amqp_values` writes what JSON has no words for
     headers: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     properties: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    # of a body that is kept in part: how many bytes the whole one has, and its digest
+    whole_size: int | None = Field(default=None, sa_column=Column(BigInteger))
+    whole_sha256: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     # if the body tells; there need not be such an order
     order_id: UUID | None = None
     first_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))

@@ -157,7 +157,12 @@ PEOPLE = (
     Panel("Incidents within 15 minutes", {"{{kind}}": lately("order_service_incidents_total", "kind")}, width=6),
     Panel("Dead letters open", {"{{reason}}": stored("order_service_dead_letters_open", "reason")}, width=6),
     Panel(
-        "Dead letters within 15 minutes", {"{{reason}}": lately("order_service_dead_letters_total", "reason")}, width=6
+        "Dead letters within 15 minutes",
+        {
+            "{{reason}}": lately("order_service_dead_letters_total", "reason"),
+            "not kept: {{reason}}": lately("order_service_dead_letters_not_kept_total", "reason"),
+        },
+        width=6,
     ),
 )
 

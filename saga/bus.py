@@ -22,6 +22,7 @@ from aio_pika.exceptions import (
 )
 
 from models.messages import instant_text
+from saga.amqp_reading import WHOLE_SHA256, WHOLE_SIZE, whole_body
 from saga.amqp_values import sendable
 from saga.backoff import Trouble
 from saga.errors import BusAwayError
@@ -57,6 +58,8 @@ DEAD_LETTER_ARGUMENTS: Mapping[str, str | int] = {
     # nothing comes after the dead letters: one that is handed out in vain must stay
     "x-delivery-limit": 1_000_000,
 }
+_AS_TOLD = {"CC": "x-dead-letter-cc", "BCC": "x-dead-letter-bcc"}
+"""Headers that RabbitMQ obeys; a copy tells of them under other names."""
 _GLANCE = 0.005
 """Seconds. What is not blocked says so at once."""
 BUS_ERRORS = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, BusAwayError)
@@ -119,23 +122,37 @@ class Bus:
                 await self._drop()
         return failures
 
-    async def dead_letter(self, message: AbstractIncomingMessage, reason: str, error: str) -> None:
+    async def dead_letter(self, message: AbstractIncomingMessage, reason: str, error: str, queue: str = "") -> None:
         """Copy a message that cannot be handled to the dead letters, as it is, with the reason in its headers.
+
+        Args:
+            message: as RabbitMQ delivered it.
+            reason: why, in one word.
+            error: why, in words.
+            queue: in which of this service's queues it waited.
 
         Raises:
             BusAwayError: it is not known to have arrived; the message must not be acked.
         """
-        # the queue's own count of deliveries is not the message's
-        kept = {name: value for name, value in message.headers.items() if name != "x-delivery-count"}
+        # the queue's own count of deliveries is not the message's, and what a sender writes in our name is not ours
+        kept = {
+            _AS_TOLD.get(name, name): value
+            for name, value in message.headers.items()
+            if name != "x-delivery-count" and not name.startswith("x-dead-letter-")
+        }
         headers = sendable(kept) | {
             "x-dead-letter-reason": reason,
             "x-dead-letter-error": error[:1000],
             "x-dead-letter-routing-key": message.routing_key or "",
             "x-dead-letter-exchange": message.exchange or "",
+            "x-dead-letter-queue": queue,
             # the client library gives a name to a message that has none
             "x-dead-letter-message-id": message.message_id or "",
             FIRST_SENDER: sender_of(message, self.user) or "",
         }
+        if whole_body(message):
+            # however many headers were dropped
+            headers |= {name: message.headers[name] for name in (WHOLE_SIZE, WHOLE_SHA256)}
         copy = aio_pika.Message(
             message.body,
             headers=headers,

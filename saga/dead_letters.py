@@ -11,17 +11,20 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, bindparam, case, func, select, update
+from sqlalchemy import Row, Select, bindparam, case, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
+from models.states import SENDERS_FAULTS
 from models.tables import DeadLetter, table_of
+from saga.queues import KEY_OF_QUEUE
 from saga.rows import Place, behind
 
 _LETTERS = table_of(DeadLetter)
 
-
+MOST_OPEN = 1_000
+"""Open letters of one sender from one queue: far more than a person reads one by one."""
 SHORT_BODY_BYTES = 8 * 1024
 """Up to here a body is read where many are listed: a reply or a request to cancel is far shorter."""
 
@@ -49,6 +52,11 @@ class Arrival:
     properties: dict[str, Any]
     body: bytes
     order_id: UUID | None
+    queue: str | None = None
+    """In which of this service's queues it waited; None where it did in none, or that is not known."""
+    whole_size: int | None = None
+    """Where `body` is only the beginning: how many bytes the whole has."""
+    whole_sha256: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +69,16 @@ class Letter:
     error: str
     routing_key: str
     exchange: str
+    queue: str | None
     message_id: str | None
     """As the properties have it, unless it is no plain text."""
     sender: str | None
     """The broker user that had sent it at first, where that is known."""
     order_id: UUID | None
     body_size: int
-    """In bytes."""
+    """In bytes, of the whole, whatever is kept of it."""
+    whole_sha256: bytes | None
+    """Of a body that was too large to be kept: of that there is only the beginning."""
     first_at: datetime
     last_at: datetime
     count: int
@@ -82,6 +93,11 @@ class Letter:
     properties: dict[str, Any] | None = None
     body: bytes | None = None
 
+    @property
+    def belongs_to(self) -> str:
+        """The routing key under which it is published again."""
+        return belonging(self.queue, self.routing_key)
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -93,8 +109,13 @@ class Filter:
     order_id: UUID | None = None
 
 
+def belonging(queue: str | None, routing_key: str) -> str:
+    """The routing key that belongs to the queue in which a message waited, else its own."""
+    return KEY_OF_QUEUE.get(queue or "", routing_key)
+
+
 def identity_of(routing_key: str, message_id: str | None, body: bytes, sender: str | None = None) -> bytes:
-    """What makes two arrivals the same letter: SHA-256 of where it was sent, its name, its body, and who else sent it.
+    """What makes two arrivals the same letter: SHA-256 of where it belongs, its name, its body, and who else sent it.
 
     Nobody can put himself in another's place by sending the very same.
     """
@@ -125,7 +146,7 @@ _INSERT = insert(_LETTERS)
 _KEEP = (
     _INSERT.on_conflict_do_update(
         index_elements=["identity"],
-        set_={name: _INSERT.excluded[name] for name in ("reason", "error", "headers", "properties")}
+        set_={name: _INSERT.excluded[name] for name in ("reason", "error", "queue", "headers", "properties")}
         | {"count": _LETTERS.c["count"] + 1, "last_at": func.greatest(_LETTERS.c.last_at, func.clock_timestamp())}
         | dict.fromkeys(("redriven_at", "discarded_at", "discard_reason", "closed_by")),
     )
@@ -137,12 +158,44 @@ _KEEP = (
 async def keep(session: AsyncSession, arrival: Arrival) -> int:
     """Store a letter, or count it once more; a person who is dealing with it at this moment is waited for.
 
+    Of what a sender alone is to blame for no more than `MOST_OPEN` are kept: whoever floods a queue fills no disk, and
+    takes nobody else's room. What may be our own fault, such as a message that PostgreSQL refuses, or a command that
+    was parked, is always kept.
+
     Returns:
-        how often it has arrived.
+        how often it has arrived; 0 where it is not kept.
     """
+    if arrival.reason in SENDERS_FAULTS and await _is_crowded(session, arrival):
+        return 0
     values = {name: getattr(arrival, name) for name in Arrival.__slots__} | {"id": uuid4()}
     count: int = (await session.execute(_KEEP, values)).scalar_one()
     return count
+
+
+# in the words of the partial index
+_CROWDED = text("""
+SELECT NOT EXISTS (SELECT FROM dead_letters WHERE identity = :identity) AND :most <= (
+    SELECT count(*) FROM (
+        SELECT FROM dead_letters
+        WHERE coalesce(queue, '') = :queue AND coalesce(properties ->> 'user_id', '') = :sender
+          AND redriven_at IS NULL AND discarded_at IS NULL
+        LIMIT :most
+    ) AS open
+)
+""")
+
+
+async def _is_crowded(session: AsyncSession, arrival: Arrival) -> bool:
+    """Whether a letter that is not there yet has no room."""
+    sender = arrival.properties.get("user_id")
+    values = {
+        "identity": arrival.identity,
+        "queue": arrival.queue or "",
+        "sender": sender if isinstance(sender, str) else "",
+        "most": MOST_OPEN,
+    }
+    crowded: bool = (await session.execute(_CROWDED, values)).scalar_one()
+    return crowded
 
 
 _STATE = case(
@@ -162,7 +215,7 @@ _DERIVED = {
     "state": _STATE,
     "message_id": _property("message_id").label("message_id"),
     "sender": _property("user_id").label("sender"),
-    "body_size": func.octet_length(_LETTERS.c.body).label("body_size"),
+    "body_size": func.coalesce(_LETTERS.c.whole_size, func.octet_length(_LETTERS.c.body)).label("body_size"),
 }
 _SHORT_BODY = case((func.octet_length(_LETTERS.c.body) <= SHORT_BODY_BYTES, _LETTERS.c.body)).label("body")
 _WHOLE = Letter.__slots__

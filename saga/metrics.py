@@ -13,7 +13,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from models.states import DEAD_LETTER_REASONS, TERMINAL, Command, IncidentKind
+from models.states import DEAD_LETTER_REASONS, SENDERS_FAULTS, TERMINAL, Command, IncidentKind
 from models.states import EntryStatus as S
 from saga.webhooks.attempts import Outcome
 from saga.workers import common_folder, is_alive, is_worker
@@ -59,6 +59,11 @@ UNPUBLISHED = Counter(
     ["key", "why"],
 )
 DEAD_LETTERS = Counter("order_service_dead_letters_total", "Messages that could not be handled, by reason.", ["reason"])
+DEAD_LETTERS_NOT_KEPT = Counter(
+    "order_service_dead_letters_not_kept_total",
+    "Dead letters of senders that have too many open ones already, by reason.",
+    ["reason"],
+)
 WEBHOOK_ATTEMPTS = Counter(
     "order_service_webhook_attempts_total", "Attempts at delivering webhooks, by what became of them.", ["outcome"]
 )
@@ -95,6 +100,7 @@ _KNOWN: tuple[tuple[Counter | Histogram, Iterable[Sequence[str]]], ...] = (
     (RETRIES, product(Command)),
     (INCIDENTS, product(IncidentKind)),
     (DEAD_LETTERS, product(DEAD_LETTER_REASONS)),
+    (DEAD_LETTERS_NOT_KEPT, product(SENDERS_FAULTS)),
     (WEBHOOK_ATTEMPTS, product(Outcome)),
     (WEBHOOK_SECONDS, product(Outcome)),
 )

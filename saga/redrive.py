@@ -27,8 +27,10 @@ from saga.database import Sessions
 from saga.dead_letters import Letter, LetterState
 from saga.errors import RefusedError
 from saga.failpoints import reach
+from saga.outbox import EXCHANGE
 from saga.outlook import answers, foretold
-from saga.senders import EVERYBODY, Senders
+from saga.queues import KEYS
+from saga.senders import Senders
 from saga.values import Event, Policy, Saga, message_id
 
 AT_ONCE = 2
@@ -42,13 +44,14 @@ Read = Callable[[str, bytes], Event | None]
 """What a message of this routing key tells its saga; None where no saga takes it. Raises RefusedError."""
 
 _COMMANDS = {f"domain.order.{command}": command for command in COMMANDS}
-_OURS = ("x-dead-letter-", "x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
-"""Headers that a message got on its way to the dead letters."""
+_HEADERS, _HEADERS_FROM = frozenset({"traceparent", "tracestate"}), "ce-"
+"""Headers that it is published with again: trace context, and those of CloudEvents. All others stay behind: under our
+name some are orders to RabbitMQ, and `CC` and `BCC` would send a stranger's message to whomever he likes."""
 _KEPT = (
-    "content_type", "content_encoding", "priority", "correlation_id", "reply_to", "message_id", "timestamp", "type",
-    "app_id",
+    "content_type", "content_encoding", "priority", "correlation_id", "message_id", "timestamp", "type", "app_id",
 )  # fmt: skip
-"""Properties that it is published with again; its expiry belongs to the first time, and its sender is told beside."""
+"""Properties that it is published with again; its expiry belongs to the first time, its sender is told beside, and
+nobody is to answer a stranger because it is we who ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +67,55 @@ class Safety:
     words: str
 
 
-def safety(
-    letter: Letter, stored: store.Stored | None, policy: Policy, read: Read, senders: Senders = EVERYBODY
-) -> Safety:
+def safety(letter: Letter, stored: store.Stored | None, policy: Policy, read: Read, senders: Senders) -> Safety:
     """What would come of redriving a letter, whose order's saga this is, as it stands now.
 
     One that came from somebody whose word does not count is not published again: it would come back, since it keeps its
-    sender. It may be, once TRUSTED_SENDERS names that sender.
+    sender. It may be, once TRUSTED_SENDERS names that sender. Nor is one published again that would not come to a queue
+    of ours: it would be a stranger's message to somebody else, under our name.
 
     A command that its saga does not wait for is never published again: its answer would be of no use to anybody, and a
-    participant that had not heard of it yet would carry it out. The saga's own command has the saga's own id for it.
+    participant that had not heard of it yet would carry it out. The saga's own command was published by us, with the
+    saga's own id for it.
+
+    Args:
+        letter: as it is stored.
+        stored: its order's saga, if there is one.
+        policy: how long sagas wait.
+        read: what a message would tell its saga.
+        senders: whose messages count, and who we are.
     """
-    command = _COMMANDS.get(letter.routing_key)
+    command = None if letter.queue else _COMMANDS.get(letter.routing_key)
     if stored is None:
         awaited, words = None, _about_nothing(letter, command)
     elif command:
         awaited, words = _about_command(letter, stored.saga, command)
     else:
         awaited, words = _about_message(letter, stored.saga, policy, read)
-    trusted = command is not None or senders.trusts(letter.routing_key, letter.sender)
-    if not trusted:
-        words = "Not trusted: it is not from whom TRUSTED_SENDERS names for its routing key. It is not published again."
+    against = _against_anybody(letter, senders, command)
     position = stored.saga.position if stored else None
     return Safety(
-        redrivable=letter.state is LetterState.OPEN and trusted and (command is None or awaited is True),
+        redrivable=letter.state is LetterState.OPEN and not against and (command is None or awaited is True),
         awaited=awaited,
         status=position.status if position else None,
         step=position.current_step if position else None,
-        words=_closed(letter) or words,
+        words=_closed(letter) or against or words,
     )
+
+
+def _against_anybody(letter: Letter, senders: Senders, command: Command | None) -> str | None:
+    """What speaks against publishing it again, whatever its saga waits for."""
+    if letter.whole_sha256:
+        why = "Too large: only the beginning of it was kept"
+    elif command:
+        why = "" if letter.sender == senders.own else "Not trusted: it is a command, and not from this service"
+    elif not senders.trusts(letter.belongs_to, letter.sender):
+        why = "Not trusted: it is not from whom TRUSTED_SENDERS names for its routing key"
+    elif letter.belongs_to not in KEYS or (letter.queue is None and letter.exchange != EXCHANGE):
+        why = "Not for this service: where it was sent to, no queue of this service is bound"
+    else:
+        why = ""
+    return f"{why}. It is not published again." if why else None
 
 
 def _closed(letter: Letter) -> str | None:
@@ -128,13 +151,13 @@ def _about_message(letter: Letter, saga: Saga, policy: Policy, read: Read) -> tu
     if letter.body is None:
         return None, f"Its order exists: {_stands(saga)}. It is too long to be read in a list: look at it by itself."
     try:
-        event = read(letter.routing_key, letter.body)
+        event = read(letter.belongs_to, letter.body)
     except RefusedError as error:
         return None, f"Its order exists: {_stands(saga)}. It cannot be read, and would come back: {error}"
     if event is None:
         return (
             None,
-            f"Its order exists: {_stands(saga)}, and takes no {letter.routing_key}. What it asks for is not known.",
+            f"Its order exists: {_stands(saga)}, and takes no {letter.belongs_to}. What it asks for is not known.",
         )
     told = foretold(saga, event, policy)
     if event.signal not in REPLY_MODELS:
@@ -184,7 +207,7 @@ def foresee(letter: Letter, known: Safety) -> Redrive:
 
 
 class Redrives:
-    """Publishes letters again as they were: same body, message id and headers, to where they were published at first.
+    """Publishes letters again: same body and message id, to the queue that they waited in, or the open command anew.
 
     One per process. Each takes a connection to the database and locks a letter until RabbitMQ has answered, so only a
     few go on at once, and not for long: whoever reads must not wait for a broker that is away.
@@ -194,10 +217,10 @@ class Redrives:
         bus: publishes them.
         policy: how long sagas wait, for telling what would become of a letter.
         read: what a message, by its routing key and its body, would tell its saga.
-        senders: whose messages count.
+        senders: whose messages count, and who we are.
     """
 
-    def __init__(self, sessions: Sessions, bus: Bus, policy: Policy, read: Read, senders: Senders = EVERYBODY) -> None:
+    def __init__(self, sessions: Sessions, bus: Bus, policy: Policy, read: Read, senders: Senders) -> None:
         self._sessions = sessions
         self._bus = bus
         self._policy = policy
@@ -236,7 +259,7 @@ class Redrives:
             if foreseen.outcome is not RedriveOutcome.WOULD_REDRIVE:
                 return foreseen
             failure = await self._bus.republish(
-                _message(letter), letter.exchange, letter.routing_key, letter.sender, PUBLISH_WITHIN
+                _message(letter), EXCHANGE, letter.belongs_to, letter.sender, PUBLISH_WITHIN
             )
             if failure:
                 unroutable = failure == UNROUTABLE
@@ -265,10 +288,14 @@ async def discard(sessions: Sessions, id_: UUID, by: str, reason: str) -> Letter
 
 
 def _message(letter: Letter) -> aio_pika.Message:
-    headers = {name: value for name, value in (letter.headers or {}).items() if not name.startswith(_OURS)}
+    headers = {
+        name: value
+        for name, value in (letter.headers or {}).items()
+        if name in _HEADERS or name.startswith(_HEADERS_FROM)
+    }
     body = letter.body or b""
     # the client library would make one up
-    properties = {"message_id": dead_letters.name_of(letter.routing_key, body)} | from_json(letter.properties or {})
+    properties = {"message_id": dead_letters.name_of(letter.belongs_to, body)} | from_json(letter.properties or {})
     return aio_pika.Message(
         body,
         headers=sendable(from_json(headers)),

@@ -17,6 +17,9 @@ from aio_pika.abc import AbstractIncomingMessage
 from yarl import URL
 
 from saga.errors import RefusedError
+from saga.logs import get_logger
+
+log = get_logger(__name__)
 
 FIRST_SENDER = "x-dead-letter-user-id"
 """The header with the `user_id` that a message had at first; empty where it had none."""
@@ -90,10 +93,15 @@ class Senders:
     def __init__(self, own: str | None = None, expected: Mapping[str, str] | None = None) -> None:
         self.own = own
         self._expected = sorted((expected or {}).items(), key=lambda one: -len(one[0]))
+        self._has_warned = False
+
+    def expected(self, routing_key: str) -> str | None:
+        """Who alone may send messages under this routing key; None where nobody is named for it."""
+        return next((user for prefix, user in self._expected if routing_key.startswith(prefix)), None)
 
     def trusts(self, routing_key: str, sender: str | None) -> bool:
         """Whether what this sender says under this routing key counts."""
-        expected = next((user for prefix, user in self._expected if routing_key.startswith(prefix)), None)
+        expected = self.expected(routing_key)
         return expected is None or sender == expected
 
     def require_trusted(self, message: AbstractIncomingMessage, routing_key: str) -> None:
@@ -107,8 +115,15 @@ class Senders:
         Raises:
             UntrustedSenderError: it is not from whom it has to be.
         """
-        if self._expected and not self.trusts(routing_key, sender_of(message, self.own)):
+        sender, expected = sender_of(message, self.own), self.expected(routing_key)
+        if expected is not None and sender != expected:
             raise UntrustedSenderError
+        if expected is None and sender not in (None, self.own) and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "RabbitMQ has other users, and each of them is believed under this routing key: set TRUSTED_SENDERS",
+                routing_key=routing_key,
+            )
 
 
 EVERYBODY = Senders()

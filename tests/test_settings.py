@@ -347,3 +347,24 @@ def test_webhooks_are_tried_again_by_the_standards_schedule_or_as_is_said(
 def test_waits_of_webhooks_that_are_none_are_refused(given: str) -> None:
     with pytest.raises(ValidationError, match="must be at most 50 waits"):
         Settings.model_validate({"webhook_retry_seconds": given})
+
+
+_EVERYBODY = "domain.inventory.=inventory domain.billing.=billing domain.order.=shop"
+
+
+@pytest.mark.parametrize(
+    ("url", "named", "believes"),
+    [
+        ("amqp://u:p@broker/", None, True),
+        ("amqp://u:p@broker/", "domain.inventory.=inventory domain.billing.=billing", True),
+        ("amqp://u:p@broker/", _EVERYBODY, False),
+        ("amqp://u:p@broker/", "domain.=u", False),
+        ("amqp://u:p@localhost/", None, False),
+        ("amqp://u:p@[::1]/", None, False),
+    ],
+)
+def test_it_is_said_where_strangers_may_be_on_the_broker_and_would_be_believed(
+    url: str, named: str | None, believes: bool
+) -> None:
+    settings = Settings.model_validate({"rabbitmq_url": url, "trusted_senders": named})
+    assert settings.believes_strangers is believes

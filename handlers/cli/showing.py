@@ -99,7 +99,8 @@ def print_letter(letter: dict[str, Any]) -> None:
     for part in ("headers", "properties"):
         lines += [(f"{part}: {name}", _word(value)) for name, value in letter[part].items()]
     print_table(("", ""), [*lines, ("if redriven", letter["safety"]["detail"])])
-    output.print("body, in Base64:" if letter["body"] is None else "body:")
+    which = "body" if letter["bodySha256"] is None else "beginning of the body"
+    output.print(f"{which}, in Base64:" if letter["body"] is None else f"{which}:")
     for line in (letter["bodyBase64"] if letter["body"] is None else letter["body"]).splitlines():
         output.print(clean(line.expandtabs()))
 

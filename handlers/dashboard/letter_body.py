@@ -1,5 +1,6 @@
 """What is in a dead letter, shown safely: as text where it is text, as bytes where it is not."""
 
+import codecs
 import re
 from dataclasses import dataclass
 
@@ -19,11 +20,12 @@ class Shown:
     """How many bytes are not shown."""
 
 
-def shown(body: bytes) -> Shown:
+def shown(body: bytes, *, whole: bool = True) -> Shown:
     """The beginning of a body: as text if all of it is UTF-8 without control characters, else byte by byte."""
     left_out = max(len(body) - MOST_SHOWN, 0)
     try:
-        text = body.decode()
+        # a beginning may end within a character
+        text = codecs.getincrementaldecoder("utf-8")().decode(body, final=whole)
     except UnicodeDecodeError:
         text = None
     if text is None or _CONTROL.search(text):

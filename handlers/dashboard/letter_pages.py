@@ -107,7 +107,7 @@ def _page(
         "letter.html",
         letter=letter,
         known=known,
-        body=shown(letter.body or b"") if letter else None,
+        body=shown(letter.body or b"", whole=letter.whole_sha256 is None) if letter else None,
         headers_=_table(letter.headers) if letter else [],
         properties=_table(letter.properties) if letter else [],
         reason=reason,

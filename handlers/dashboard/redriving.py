@@ -21,7 +21,7 @@ _STEP = 20
 _WORDS = Words(
     section="dead-letters",
     title="Redrive many",
-    explains="Each of these letters is published again as it was, to where it was published at first, under the same"
+    explains="Each of these letters is published again as it was, to the queue that it waited in, under the same"
     " message id. What cannot be handled still comes back here.",
     each="Dead letter",
     begin="Redrive them",

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from saga.amqp_reading import WHOLE_SHA256, WHOLE_SIZE
 from saga.bus import Bus
 from saga.cells import Signal
 from saga.engine import Engine
@@ -100,6 +101,16 @@ async def test_a_letter_is_shown_with_all_that_it_has_and_commands_no_terminal(
     assert "a\\u009bb" in as_json
     assert json.loads(as_json)["headers"]["mine"] == "a\x9bb"
     await shell.run("dead-letters", "show", uuid4(), code=3)
+
+
+async def test_of_a_letter_that_was_too_large_the_beginning_is_shown_and_said_to_be_no_more(
+    shell: CommandLine, letters: Letters
+) -> None:
+    digest = "0f" * 32
+    id_ = await letters.arrive(b"so it begins", headers=INVALID | {WHOLE_SIZE: 2_000_000, WHOLE_SHA256: digest})
+    told = await shell.run("dead-letters", "show", id_)
+    assert all(word in told for word in ("2000000", digest, "beginning of the body:", "so it begins"))
+    assert "only the beginning" in await shell.run("dead-letters", "redrive", id_, "--yes", code=3)
 
 
 async def test_a_letter_is_redriven_once_a_person_has_read_what_would_come_of_it(

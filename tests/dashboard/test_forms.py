@@ -209,6 +209,22 @@ async def test_a_letter_that_was_given_up_before_keeps_its_reason_and_the_page_s
         assert page.one("main").words.count(": first") == 2, "where it stands, and what is known of it"
 
 
+async def test_of_a_letter_that_was_too_large_the_page_shows_the_beginning_and_offers_no_redrive(desk: Desk) -> None:
+    beginning = "ä".encode()[:1]
+    arrival = Arrival(
+        identity_of("key", None, b"large"), "too_large", "a test", "domain.order.CreateOrder", "domain", {}, {},
+        b"so it begins: " + beginning, None, "order-service.CreateOrder", 2_000_000, b"\x0f" * 32,
+    )  # fmt: skip
+    async with desk.service.sessions() as session, session.begin():
+        await keep(session, arrival)
+        [letter] = await list_letters(session, Filter(), 1, None)
+    page = Page.of(await desk.service.client.get(f"/dead-letters/{letter.id}"))
+    words = page.one("main").words
+    for told in ("2000000 bytes, text", "so it begins:", "0f" * 32, "order-service.CreateOrder", "only the beginning"):
+        assert told in words
+    assert "Redrive it" not in words
+
+
 async def test_the_next_step_waits_as_long_as_the_rate_says(desk: Desk) -> None:
     user = str(uuid4())
     for _ in range(3):

@@ -10,8 +10,10 @@ import aio_pika
 import httpx2
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aiormq.channel import Channel
 from fastapi import FastAPI
 from faststream.rabbit import RabbitBroker
+from pamqp.header import ContentHeader
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -24,15 +26,24 @@ from handlers.dead_letters import dead_letters
 from handlers.letters import Letters
 from handlers.problems import answer_problems
 from handlers.subscribing import settlement
+from saga.amqp_reading import read_whatever_comes
 from saga.bus import DEAD_LETTER_QUEUE, Bus
 from saga.database import Sessions, connect, sessions
 from saga.engine import Engine
 from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
-from saga.senders import EVERYBODY, Senders
+from saga.senders import Senders, user_in
 from saga.values import Policy
 from tests.waiting import until
 
 Queue = asyncio.Queue[AbstractIncomingMessage]
+
+
+@pytest.fixture(autouse=True)
+def reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read from the broker as the service does."""
+    monkeypatch.setattr(ContentHeader, "unmarshal", ContentHeader.unmarshal)
+    monkeypatch.setattr(Channel, "_read_content", Channel._read_content)
+    read_whatever_comes()
 
 
 @pytest.fixture
@@ -55,15 +66,17 @@ async def bus(vhost: str) -> AsyncIterator[Bus]:
 class Wire:
     """Somebody else on the bus."""
 
-    def __init__(self, channel: AbstractChannel) -> None:
+    def __init__(self, channel: AbstractChannel, user: str) -> None:
         self._channel = channel
-        self.user = ""
-        """The name that RabbitMQ knows it by, where a test asks."""
+        self.user = user
+        """The name that RabbitMQ knows it by."""
 
     async def publish(
         self, body: bytes, routing_key: str, exchange: str = DEAD_LETTER_EXCHANGE, **properties: Any
     ) -> None:
-        """Publish a message, by default straight to the dead letters."""
+        """Publish a message, by default straight to the dead letters, as this service alone may."""
+        if exchange == DEAD_LETTER_EXCHANGE:
+            properties.setdefault("user_id", self.user)
         target = await self._channel.get_exchange(exchange, ensure=False)
         await target.publish(aio_pika.Message(body, **properties), routing_key)
 
@@ -90,7 +103,7 @@ async def take(messages: Queue) -> AbstractIncomingMessage:
 @pytest.fixture
 async def wire(vhost: str, bus: Bus) -> AsyncIterator[Wire]:
     async with await aio_pika.connect(vhost) as connection:
-        yield Wire(await connection.channel())
+        yield Wire(await connection.channel(), str(user_in(vhost)))
 
 
 @asynccontextmanager
@@ -163,11 +176,11 @@ class Api:
         return await self.call("POST", f"/{id_}/redrive")
 
 
-def letters_app(pool: AsyncEngine, bus: Bus, senders: Senders = EVERYBODY) -> FastAPI:
+def letters_app(pool: AsyncEngine, bus: Bus, senders: Senders | None = None) -> FastAPI:
     """The routes as an application."""
     app = FastAPI()
     answer_problems(app)
-    app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy(), senders)))
+    app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy(), senders or Senders(bus.user))))
     access = Access(sessions(pool))
     guard(app, access, Limits(), refusing_pages(access))
     return app

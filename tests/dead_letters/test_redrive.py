@@ -31,10 +31,9 @@ KEY = "domain.order.CreateOrder"
 pytestmark = pytest.mark.usefixtures("subscriber")
 
 
-async def stored(wire: Wire, table: Table, exchange: str = "domain") -> UUID:
+async def stored(wire: Wire, table: Table) -> UUID:
     """A letter that is stored, and the only one."""
-    headers = {"x-dead-letter-reason": "invalid", "x-dead-letter-exchange": exchange}
-    await wire.publish(b"x", KEY, message_id="m1", headers=headers)
+    await wire.publish(b"x", KEY, message_id="m1", headers={"x-dead-letter-reason": "invalid"})
     (row,) = await table.arrivals(1)
     id_: UUID = row["id"]
     return id_
@@ -42,7 +41,7 @@ async def stored(wire: Wire, table: Table, exchange: str = "domain") -> UUID:
 
 async def test_a_letter_is_published_again_as_it_was(wire: Wire, bus: Bus, table: Table, api: Api) -> None:
     messages = await wire.listen(KEY)
-    headers = {"traceparent": "00-x", "bytes": bytearray(b"\xff"), "NUL": "a\x00b", "nested": {"a": [1, None]}}
+    headers = {"traceparent": "00-x", "tracestate": "a=b", "ce-id": "a\x00b", "ce-more": {"a": [1, None]}}
     await wire.publish(b"\x00{", KEY, "domain", message_id="a\x00b", correlation_id="c", type="t", headers=headers)
     first = await take(messages)
     await bus.dead_letter(first, "unreadable", "why")
@@ -72,12 +71,49 @@ async def test_a_letter_is_published_again_as_it_was(wire: Wire, bus: Bus, table
 
 async def test_what_rabbitmq_wrote_into_the_headers_is_gone(wire: Wire, table: Table, api: Api) -> None:
     messages = await wire.listen(KEY, **{"x-dead-letter-exchange": DEAD_LETTER_EXCHANGE})
-    await wire.publish(b"x", KEY, "domain", headers={"mine": 1})
+    await wire.publish(b"x", KEY, "domain", headers={"ce-id": "1"})
     await (await take(messages)).reject(requeue=False)
     (row,) = await table.arrivals(1)
     assert "x-death" in row["headers"]
     assert (await api.redrive(row["id"])).status_code == 200
-    assert (await take(messages)).headers == {"mine": 1, FIRST_SENDER: ""}
+    assert (await take(messages)).headers == {"ce-id": "1", FIRST_SENDER: ""}
+
+
+async def test_nobody_else_hears_a_redriven_letter_because_its_sender_wished_so(
+    wire: Wire, bus: Bus, table: Table, api: Api
+) -> None:
+    """Published by us, `CC` would be believed: what a stranger wrote would come to Billing under our name."""
+    messages = await wire.listen(KEY)
+    payment = "domain.order.ProcessPayment"
+    orders = {"CC": [payment], "BCC": [payment], "mine": 1, "x-delay": 5}
+    await wire.publish(b"x", KEY, "domain", headers=orders, reply_to="elsewhere")
+    await bus.dead_letter(await take(messages), "invalid", "why", queue="order-service.CreateOrder")
+    (row,) = await table.arrivals(1)
+    assert row["headers"].items() >= {"x-dead-letter-cc": [payment], "mine": 1}.items()
+    payments = await wire.listen(payment)
+    assert (await api.redrive(row["id"])).json()["outcome"] == "redriven"
+    again = await take(messages)
+    assert (again.headers, again.reply_to) == ({FIRST_SENDER: ""}, None)
+    await wire.publish(b"the first", payment, "domain")
+    assert (await take(payments)).body == b"the first"
+
+
+async def test_a_letter_goes_back_to_the_queue_that_it_waited_in_whatever_it_came_by(
+    wire: Wire, bus: Bus, table: Table, api: Api
+) -> None:
+    strange = await wire.listen("domain.billing.Anything")
+    await wire.publish(b"x", "domain.billing.Anything", "domain", message_id="m")
+    message = await take(strange)
+    validated = await wire.listen("domain.inventory.InventoryValidated")
+    for times in (1, 2):
+        await bus.dead_letter(message, "invalid", "why", queue="order-service.InventoryValidated")
+        # it is the same letter, too, under the key that it has now
+        [row] = await table.arrivals(times)
+        assert row["routing_key"] == "domain.billing.Anything"
+        assert (await api.redrive(row["id"])).json()["outcome"] == "redriven"
+        message = await take(validated)
+        assert (message.exchange, message.routing_key) == ("domain", "domain.inventory.InventoryValidated")
+    assert strange.empty()
 
 
 async def test_redriving_twice_does_nothing_twice_even_at_once(wire: Wire, table: Table, api: Api) -> None:
@@ -111,11 +147,21 @@ async def stored_again(wire: Wire, table: Table) -> None:
     await table.arrivals(2)
 
 
-@pytest.mark.parametrize("exchange", ["domain", "", "nowhere"])
-async def test_what_no_queue_takes_stays_open_and_the_bus_goes_on(
-    wire: Wire, bus: Bus, table: Table, api: Api, exchange: str
+@pytest.mark.parametrize(
+    ("exchange", "key"), [("", KEY), ("elsewhere", KEY), ("domain", "domain.order.OrderCreated"), ("domain", "x")]
+)
+async def test_what_was_not_sent_to_a_queue_of_this_service_is_not_published(
+    wire: Wire, table: Table, api: Api, exchange: str, key: str
 ) -> None:
-    id_ = await stored(wire, table, exchange=exchange)
+    headers = {"x-dead-letter-reason": "invalid", "x-dead-letter-exchange": exchange}
+    await wire.publish(b"x", key, headers=headers)
+    (row,) = await table.arrivals(1)
+    assert "Not for this service" in (await api.get(row["id"]))["safety"]["detail"]
+    assert problem(await api.redrive(row["id"]), 409) == "redrive-refused"
+
+
+async def test_what_no_queue_takes_stays_open_and_the_bus_goes_on(wire: Wire, bus: Bus, table: Table, api: Api) -> None:
+    id_ = await stored(wire, table)
     assert problem(await api.redrive(id_), 409) == "redrive-unroutable"
     assert [letter["id"] for letter in await api.list()] == [str(id_)]
     assert bus.connected
@@ -216,7 +262,7 @@ FORETOLD: list[tuple[tuple[Signal, ...], str, dict[str, Any], bool | None, str]]
      "It would be applied: Paid late; refund asked for; RefundPayment would be sent; incident late_payment."),
     (HAPPY[:1], "inventory.InventoryReserved", {"eventId": 7}, None,
      "It cannot be read, and would come back: eventId: Value error, must be a UUID in a string"),
-    ((), "order.OrderCreated", {}, None, "What it asks for is not known."),
+    ((), "order.CreateOrder", {}, None, "What it asks for is not known."),
 ]  # fmt: skip
 """What has happened, what comes late, whether it is awaited, and what is told of it before it is redriven."""
 

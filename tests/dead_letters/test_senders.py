@@ -13,9 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
 from local.broker import RabbitMQ
+from models.states import Command
+from saga import senders as senders_module
 from saga.bus import Bus
+from saga.engine import Engine
 from saga.senders import FIRST_SENDER, Senders, UntrustedSenderError, sender_of, user_in
-from tests.dead_letters.conftest import Api, Table, Wire, letters_app, take
+from saga.values import message_id
+from tests.dead_letters.conftest import Api, Table, Wire, letters_app, order_json, take
+from tests.engine.conftest import order_request
 
 VALIDATED = "domain.inventory.InventoryValidated"
 EXPECTED = {"domain.inventory.": "inventory", "domain.": "anybody", "domain.order.": "shop"}
@@ -72,6 +77,20 @@ def test_what_is_not_trusted_does_not_pass_and_nobody_is_quoted() -> None:
     assert "billing" not in str(raised.value)
 
 
+def test_that_another_is_believed_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[dict[str, Any]] = []
+    monkeypatch.setattr(senders_module.log, "warning", lambda _, **known: warned.append(known))
+    senders = Senders("us", {"domain.inventory.": "inventory"})
+    paid = "domain.billing.PaymentProcessed"
+    for sender in ("us", None):
+        senders.require_trusted(message(sender), paid)
+    senders.require_trusted(message("inventory"), VALIDATED)
+    assert warned == []
+    for _ in range(2):
+        senders.require_trusted(message("billing"), paid)
+    assert warned == [{"routing_key": paid}]
+
+
 @pytest.mark.parametrize(
     ("url", "user"),
     [
@@ -92,9 +111,7 @@ async def billing(rabbitmq: RabbitMQ, vhost: str) -> AsyncIterator[Wire]:
     rabbitmq.management.create_user(name, "secret")
     rabbitmq.management.permit(here.path[1:], name, configure=".*", write=".*", read=".*")
     async with await aio_pika.connect(here.with_user(name).with_password("secret")) as connection:
-        wire = Wire(await connection.channel())
-        wire.user = name
-        yield wire
+        yield Wire(await connection.channel(), name)
     rabbitmq.management.delete_user(name)
 
 
@@ -145,3 +162,22 @@ async def test_nobody_takes_the_place_of_anothers_letter(billing: Wire, wire: Wi
     await wire.publish(b"{}", VALIDATED, message_id="m")
     await billing.publish(b"{}", VALIDATED, message_id="m", user_id=billing.user)
     assert [row["count"] for row in await table.arrivals(2)] == [1, 1]
+
+
+@pytest.mark.usefixtures("subscriber")
+async def test_a_command_that_another_says_is_never_published_by_us(  # noqa: PLR0917 - its fixtures
+    billing: Wire, wire: Wire, bus: Bus, table: Table, pool: AsyncEngine, engine: Engine
+) -> None:
+    """Under the open command's own id, too, which its participant knows: another amount, say."""
+    accepted = await engine.create(order_request())
+    key, own = "domain.order.ValidateInventory", str(message_id(accepted.saga_id, Command.VALIDATE_INVENTORY))
+    messages = await wire.listen(key)
+    await billing.publish(
+        order_json(accepted.order_id), key, message_id=own, user_id=billing.user, headers={"x-dead-letter-reason": "x"}
+    )
+    [row] = await table.arrivals(1)
+    assert row["reason"] == "unknown"
+    api = api_of(pool, bus, Senders(bus.user))
+    assert "not from this service" in (await api.get(row["id"]))["safety"]["detail"]
+    assert (await api.redrive(row["id"])).status_code == 409
+    assert messages.empty()

@@ -68,6 +68,36 @@ async def test_what_rabbitmq_gave_up_is_stored_with_the_reason_that_rabbitmq_tel
     assert "RabbitMQ" in row["error"]
 
 
+async def test_what_a_stranger_says_in_our_headers_is_not_believed_where_rabbitmq_gave_his_message_up(
+    wire: Wire, table: Table, subscriber: None
+) -> None:
+    messages = await wire.listen(KEY, **{"x-dead-letter-exchange": DEAD_LETTER_EXCHANGE})
+    forged = {
+        "x-dead-letter-reason": "refused_by_database",
+        "x-dead-letter-error": "forged",
+        "x-dead-letter-exchange": "elsewhere",
+        "x-dead-letter-queue": "order-service.InventoryValidated",
+        "x-dead-letter-message-id": "forged",
+    }
+    await wire.publish(b"{}", KEY, "domain", message_id="m1", headers=forged)
+    await (await take(messages)).reject(requeue=False)
+    (row,) = await table.arrivals(1)
+    assert (row["reason"], row["exchange"], row["queue"]) == ("rejected", "domain", None)
+    assert row["properties"]["message_id"] == "m1"
+    assert "forged" not in row["error"]
+
+
+async def test_what_a_stranger_says_in_our_headers_is_gone_from_the_copy(
+    wire: Wire, bus: Bus, table: Table, subscriber: None
+) -> None:
+    messages = await wire.listen(KEY)
+    await wire.publish(b"{}", KEY, "domain", headers={"x-dead-letter-reason": "forged", "x-dead-letter-more": 1})
+    await bus.dead_letter(await take(messages), "invalid", "why", queue="order-service.CreateOrder")
+    (row,) = await table.arrivals(1)
+    assert (row["reason"], row["queue"]) == ("invalid", "order-service.CreateOrder")
+    assert "x-dead-letter-more" not in row["headers"]
+
+
 async def test_a_command_that_was_parked_is_stored_as_unanswered(bus: Bus, table: Table, subscriber: None) -> None:
     copy = envelope("domain.order.ProcessPayment", exchange=DEAD_LETTER_EXCHANGE)
     assert await bus.publish([copy]) == {}
@@ -120,7 +150,7 @@ MESSAGES: list[tuple[bytes, dict[str, Any]]] = [
     (b"[" * 100_000, {}),
     (b'{"orderId": 7}', {"expiration": 60, "priority": 9, "timestamp": datetime(2100, 1, 1, tzinfo=UTC)}),
     (b'{"orderId": "x"}', {"reply_to": "nobody", "correlation_id": "\x7f"}),
-    (b"x" * 3_000_000, {"headers": {"long": "y" * 119_000}}),
+    (b"x" * 1_048_576, {"headers": {"long": "y" * 119_000}}),
     (b"9" * 5_000, {"headers": {"x-death": [{"reason": "\x00", "queue": 7, "count": {}}]}}),
 ]
 
@@ -132,12 +162,16 @@ async def test_whatever_body_and_properties_it_has_it_is_stored(wire: Wire, tabl
     assert {row["body"] for row in rows} == {body for body, _ in MESSAGES}
 
 
-@pytest.mark.parametrize("value", [BytesInText(""), Decimal("1.25"), "y" * 125_000], ids=["bytes", "decimal", "large"])
+@pytest.mark.parametrize(
+    "headers",
+    [{"odd": BytesInText("")}, {"odd": Decimal("1.25")}, {"odd": "y" * 125_000}, {"CC": [BytesInText("")]}],
+    ids=["bytes", "decimal", "large", "no routing key"],
+)
 async def test_a_message_with_headers_that_our_client_cannot_send_is_dead_lettered_all_the_same(
-    wire: Wire, bus: Bus, table: Table, subscriber: None, value: Any
+    wire: Wire, bus: Bus, table: Table, subscriber: None, headers: dict[str, Any]
 ) -> None:
     messages = await wire.listen(KEY)
-    await wire.publish(b"x", KEY, "domain", headers={"odd": value})
+    await wire.publish(b"x", KEY, "domain", headers=headers)
     await bus.dead_letter(await take(messages), "invalid", "why")
     (row,) = await table.arrivals(1)
     assert row["reason"] == "invalid"

@@ -37,6 +37,7 @@ from saga.cells import Signal
 from saga.database import Sessions, connect, sessions, statements
 from saga.engine import Engine
 from saga.exposition import Exposition
+from saga.senders import Senders
 from saga.values import Decision, Event, Policy, when_due
 from saga.webhooks.addresses import Address, allowances
 from saga.webhooks.sender import Sender
@@ -171,7 +172,7 @@ async def serving(
 
     followers = Followers(watch, Snapshots(pool, policy), per_client=limits.streams_per_client)
     metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
-    letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy)
+    letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy, Senders())
     sender = Sender(allowances("127.0.0.1:9"), resolve=resolve, trust=NOBODY_TRUSTED)
     announced = asyncio.Event()
     webhooks = Webhooks(pool, statements(pool.kw["bind"]), sender, announced.set, Wrapping())

@@ -10,8 +10,10 @@ from uuid import UUID, uuid4
 
 import aio_pika
 import pytest
+from yarl import URL
 
 from local import billing, inventory
+from local.broker import RabbitMQ
 from local.ledger import Record, Tally, read
 from local.participant import Handled, Participant
 from local.rule import Behaviour
@@ -184,6 +186,29 @@ async def test_what_cannot_be_read_is_dropped_and_the_next_command_is_answered(
 ) -> None:
     await bus.send(case.act, body)
     assert (await bus.ask(case.act, command()))[0] == case.success(case.act)
+
+
+async def test_a_command_of_anybody_but_the_order_service_is_dropped(
+    bus: Bus, rabbitmq: RabbitMQ, vhost: str, tmp_path: Path
+) -> None:
+    service = str(URL(vhost).user)
+    participant = Participant(
+        "billing", billing.RULES, rabbitmq_url=vhost, ledger=tmp_path / "ledger.sqlite", orders_from=service
+    )
+    stranger, here = f"stranger-{uuid4().hex[:8]}", URL(vhost)
+    rabbitmq.management.create_user(stranger, "secret")
+    rabbitmq.management.permit(here.path[1:], stranger, configure=".*", write=".*", read=".*")
+    forged, honest = command(total="9999.00"), command()
+    async with participant, await aio_pika.connect(here.with_user(stranger).with_password("secret")) as connection:
+        domain = await (await connection.channel()).get_exchange("domain", ensure=False)
+        for user in (stranger, None):
+            message = aio_pika.Message(json.dumps(forged).encode(), user_id=user, app_id="order-service")
+            await domain.publish(message, "domain.order.ProcessPayment")
+        message = aio_pika.Message(json.dumps(honest).encode(), user_id=service)
+        await bus.exchange.publish(message, "domain.order.ProcessPayment")
+        assert json.loads((await bus.answer()).body)["orderId"] == honest["orderId"]
+    assert read(tmp_path / "ledger.sqlite").keys() == {UUID(honest["orderId"])}
+    rabbitmq.management.delete_user(stranger)
 
 
 async def test_a_command_is_kept_until_its_answer_has_reached_a_queue(vhost: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
 from faststream.rabbit import ExchangeType, RabbitExchange
+from yarl import URL
 
 from local import billing, inventory, ledger
 from local.participant import Participant
@@ -183,8 +184,13 @@ def participant_urls(vhost: str) -> dict[str, str]:
 
 
 @pytest.fixture
-async def system(
-    service: Service, vhost: str, participant_urls: dict[str, str], migrated: str, tmp_path: Path
+async def system(  # noqa: PLR0917 - its fixtures
+    service: Service,
+    vhost: str,
+    participant_urls: dict[str, str],
+    environment: dict[str, str],
+    migrated: str,
+    tmp_path: Path,
 ) -> AsyncIterator[System]:
     """The service, its neighbours and an ear, all ready."""
     async with AsyncExitStack() as stack:
@@ -202,6 +208,7 @@ async def system(
                 ledger=ledger_file,
                 # the ear has declared it, as the service would
                 exchange=RabbitExchange("domain", type=ExchangeType.TOPIC, durable=True, declare=False),
+                orders_from=URL(environment["RABBITMQ_URL"]).user,
             )
             participants[stand_in.NAME] = await stack.enter_async_context(participant)
         await service.ready()

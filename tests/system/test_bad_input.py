@@ -69,7 +69,8 @@ async def test_poison_is_dead_lettered_once_with_its_reason(system: System) -> N
     assert len(letters) == len(POISON)
     bodies = {letter.message_id: letter.body for letter in letters}
     for name, (_, body) in POISON.items():
-        assert bodies[name] == (body if isinstance(body, bytes) else json.dumps(body).encode())
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+        assert bodies[name] == sent[: 64 * 1024 if name == "over 1 MiB" else None]
     for letter in letters:
         assert (letter.shown["routingKey"], letter.shown["exchange"]) == ("domain.order.CreateOrder", "domain")
         assert letter.shown["error"]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from yarl import URL
 
 from local.broker import RabbitMQ
 from local.rule import Behaviour
+from tests.service import told
 from tests.system.conftest import System, order_body
 from tests.system.permissions import rights_in_readme, users
 from tests.waiting import until
@@ -35,13 +37,18 @@ def participant_urls(urls: Mapping[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def environment(migrated: str, urls: Mapping[str, str]) -> dict[str, str]:
-    named = {"domain.inventory.": "inventory", "domain.billing.": "billing", "domain.order.": "shop"}
+def named() -> dict[str, str]:
+    """Whom TRUSTED_SENDERS names."""
+    return {"domain.inventory.": "inventory", "domain.billing.": "billing", "domain.order.": "shop"}
+
+
+@pytest.fixture
+def environment(migrated: str, urls: Mapping[str, str], named: dict[str, str]) -> dict[str, str]:
     trusted = " ".join(f"{prefix}={URL(urls[service]).user}" for prefix, service in named.items())
     return {
         "DATABASE_URL": migrated,
         "RABBITMQ_URL": urls["order-service"],
-        "TRUSTED_SENDERS": trusted,
+        **({"TRUSTED_SENDERS": trusted} if trusted else {}),
         "SAGA_STEP_TIMEOUT_SECONDS": "0.5",
         "SAGA_RETRY_ATTEMPTS": "0",
         "SAGA_REASK_SECONDS": "0",
@@ -81,6 +88,153 @@ async def muted(system: System) -> str:
 
     await until(is_parked)
     return order_id
+
+
+async def unpaid(system: System) -> str:
+    """An order whose payment nobody answers."""
+    system.billing.behaviour["ProcessPayment"] = Behaviour(mode="mute")
+    order_id = await system.order(order_body())
+
+    async def is_parked() -> bool:
+        return (await system.saga(order_id))["incident"] is not None
+
+    await until(is_parked)
+    assert (await system.saga(order_id))["currentStep"] == "ProcessPayment"
+    return order_id
+
+
+async def by_dead_lettering(urls: Mapping[str, str], routing_key: str, body: Mapping[str, Any]) -> bool:
+    """Let RabbitMQ publish this as Inventory, who may not: it never looks at the routing key of a queue's dead letters.
+
+    It checks that whoever declares the queue may read it, and may write to the exchange that its dead letters go to.
+    """
+    laundry: dict[str, Any] = {
+        "x-dead-letter-exchange": "domain",
+        "x-dead-letter-routing-key": routing_key,
+        "x-message-ttl": 1,
+    }
+    async with channel_of(urls["inventory"]) as channel:
+        source = await channel.declare_exchange("inventory.x", "fanout", durable=True)
+        queue = await channel.declare_queue("inventory.laundry", durable=True, arguments=laundry)
+        await queue.bind(source)
+        await source.publish(message_of(urls["inventory"], body), "")
+    return True
+
+
+async def by_carbon_copy(urls: Mapping[str, str], routing_key: str, body: Mapping[str, Any]) -> bool:
+    """Order as the shop, and address a copy; RabbitMQ looks at that since 4.0.3 only.
+
+    Returns:
+        whether RabbitMQ took it.
+    """
+    async with channel_of(urls["shop"]) as channel:
+        domain = await channel.get_exchange("domain", ensure=False)
+        message = message_of(urls["shop"], order_body() | dict(body))
+        message.headers["CC"] = [routing_key]
+        try:
+            await domain.publish(message, "domain.order.CreateOrder")
+        except (ChannelAccessRefused, ChannelInvalidStateError):
+            return False
+        return True
+
+
+async def by_an_exchange_of_its_own(urls: Mapping[str, str], routing_key: str, body: Mapping[str, Any]) -> bool:
+    """Bind `domain` behind an exchange of Inventory's: what comes by that has whatever routing key."""
+    async with channel_of(urls["inventory"]) as channel:
+        source = await channel.declare_exchange("inventory.y", "fanout", durable=True)
+        await (await channel.get_exchange("domain", ensure=False)).bind(source)
+        await source.publish(message_of(urls["inventory"], body), routing_key)
+    return True
+
+
+def message_of(url: str, body: Mapping[str, Any]) -> aio_pika.Message:
+    """A message under its sender's own name: RabbitMQ takes no other."""
+    return aio_pika.Message(json.dumps(body).encode(), user_id=URL(url).user)
+
+
+WAYS = (by_dead_lettering, by_carbon_copy, by_an_exchange_of_its_own)
+PAID = "domain.billing.PaymentProcessed"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nobody_says_that_an_order_is_paid_but_billing_whatever_the_way(
+    system: System, urls: Mapping[str, str], way: Any
+) -> None:
+    order_id = await unpaid(system)
+    lie = answer(order_id)
+
+    async def refused() -> bool:
+        rows = await system.rows("SELECT body FROM dead_letters WHERE reason = 'untrusted_sender'")
+        return lie["eventId"] in "".join(bytes(row["body"]).decode() for row in rows)
+
+    if await way(urls, PAID, lie):
+        await until(refused)
+    assert (await system.saga(order_id))["status"] == "InProgress"
+    system.billing.behaviour["ProcessPayment"] = Behaviour()
+    assert (await system.client.post(f"/api/sagas/{order_id}/retry")).status_code == 200
+    assert (await system.ended(order_id))["status"] == "Completed"
+    assert system.done(order_id).charged.times == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nobody_orders_a_payment_but_the_order_service_whatever_the_way(
+    system: System, urls: Mapping[str, str], way: Any
+) -> None:
+    """The contract asks participants to look at `user_id`, and the stand-ins do."""
+    order_id = str(uuid4())
+    forged = answer(order_id) | {"sagaId": str(uuid4()), "userId": str(uuid4()), "totalAmount": "9999.00"}
+
+    async def heard() -> bool:
+        return bool(system.ear.about(order_id))
+
+    if await way(urls, "domain.order.ProcessPayment", forged):
+        await until(heard)
+    # what comes after it is paid
+    honest = await system.order(order_body())
+    assert (await system.ended(honest))["status"] == "Completed"
+    assert system.done(order_id).charged.amount != Decimal(9999)
+
+
+@pytest.mark.parametrize("named", [{}])
+async def test_where_nobody_is_named_anybody_is_believed_and_the_log_says_so(
+    system: System, urls: Mapping[str, str]
+) -> None:
+    order_id = await unpaid(system)
+    await by_dead_lettering(urls, PAID, answer(order_id))
+    assert (await system.ended(order_id))["status"] == "Completed"
+    assert system.done(order_id).charged.times == 0
+    warnings = [line["event"] for line in told(system.service.log) if line["level"] == "warning"]
+    assert len([event for event in warnings if "set TRUSTED_SENDERS" in event]) == 1
+
+
+async def test_invented_routing_keys_make_no_metrics(system: System, urls: Mapping[str, str]) -> None:
+    """Inventory may invent keys that begin with `domain.inventory.`, and address copies to a queue of ours."""
+    key = "domain.inventory.InventoryValidated"
+
+    async def series() -> set[str]:
+        lines = (await system.client.get("/metrics")).text.splitlines()
+        return {line.rpartition(" ")[0] for line in lines if not line.startswith("#")}
+
+    async with channel_of(urls["inventory"]) as channel:
+        domain = await channel.get_exchange("domain", ensure=False)
+
+        async def publish_to(routing_key: str, **headers: Any) -> None:
+            message = message_of(urls["inventory"], answer(str(uuid4())))
+            message.headers |= headers
+            await domain.publish(message, routing_key)
+
+        await publish_to(key)
+        await system.dead_letters(1)
+        before = await series()
+        for number in range(200):
+            await publish_to(f"domain.inventory.X{chr(97 + number // 26)}{chr(97 + number % 26)}", CC=[key])
+    await until(lambda: handled(system, 201), 30)
+    assert await series() == before
+
+
+async def handled(system: System, count: int) -> bool:
+    """Whether that many dead letters are stored."""
+    return len(await system.rows("SELECT 1 FROM dead_letters")) >= count
 
 
 def test_the_readme_has_rights_for_every_service() -> None:
