@@ -15,9 +15,10 @@ from prometheus_client import CollectorRegistry
 from handlers.access.credentials import Access
 from handlers.access.published_keys import PublishedKeys
 from handlers.access.signing import OneKey, key_of_pem
+from handlers.access.site import Site
 from handlers.access.tokens import Tokens
 from handlers.access_log import AccessLog
-from handlers.connections import REQUESTS, serve_bounded
+from handlers.connections import REQUESTS, serve_bounded, server_config
 from handlers.contract import Contract, declare_publishers
 from handlers.counting import counting
 from handlers.dashboard.routes import dashboard_routes
@@ -74,15 +75,17 @@ class Service(AsgiFastStream):
         await self.http(scope, receive, send)
 
     async def lifespan(self, scope: Any, receive: Any, send: Any) -> None:
-        """Refuse to start without the two addresses, in one line."""
+        """Refuse to start without the two addresses, or where it is not said who may ask, in one line."""
         try:
             self.settings.require_addresses()
+            server = server_config(receive)
+            self.settings.require_access("" if server.uds or server.fd is not None else server.host)
         except ConfigurationError as error:
             log.critical("the service cannot start like this", error=error)
             await receive()
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
-        serve_bounded(receive, room_for(MAX_FOLLOWERS) + REQUESTS, MAX_SAID_BYTES)
+        serve_bounded(server, room_for(MAX_FOLLOWERS) + REQUESTS, MAX_SAID_BYTES)
         try:
             await super().lifespan(scope, receive, send)
         except BaseException:
@@ -136,7 +139,13 @@ def compose(settings: Settings) -> Service:
     followers = Followers(watch, snapshots, per_client=settings.limits.streams_per_client)
 
     published = PublishedKeys(settings.jwt_jwks_url) if settings.jwt_jwks_url else None
-    access = Access(asking, settings.keys, _tokens(settings, published))
+    access = Access(
+        asking,
+        settings.keys,
+        _tokens(settings, published),
+        local=settings.access == "local",
+        site=Site(settings.public_url),
+    )
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -225,7 +234,7 @@ def _consumers(
 @asynccontextmanager
 async def _admitting(access: Access, published: PublishedKeys | None) -> AsyncIterator[None]:
     """Let people in whose tokens are signed with published keys; say whom else, where that is a surprise."""
-    if not access.configured:
+    if access.local:
         log.warning("no access is configured: only clients on this machine are answered, and may do all")
     async with AsyncExitStack() as stack:
         if published:

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from handlers.access.settings import AccessSettings
+from handlers.access.settings import AccessSettings, refuse_empty, require_meant
 from handlers.dashboard.stand_ins import local_addresses
 from saga.dsn import amqp_address, amqp_dsn, host_in_address, postgres_dsn
 from saga.errors import ConfigurationError
@@ -68,6 +68,11 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     @classmethod
     def _a_host(cls, value: str | None) -> str | None:
         return host_in_address(value) if value else None
+
+    @field_validator("trusted_senders", mode="before")
+    @classmethod
+    def _not_everybody(cls, value: object) -> object:
+        return refuse_empty(value)
 
     @field_validator("trusted_senders")
     @classmethod
@@ -234,6 +239,9 @@ def load() -> Settings:
     Raises:
         ConfigurationError: a value is wrong; the message is one line and names the variable.
     """
+    said = dotenv_values(".env")
+    for place in (os.environ, said):
+        require_meant(place, [name.upper() for name in Settings.model_fields])
     for variable, path in [*os.environ.items()]:
         # OpenTelemetry looks for its own settings in the environment alone
         if variable.startswith("OTEL_") and variable.endswith("_FILE") and path:
@@ -247,7 +255,7 @@ def load() -> Settings:
             for one in error.errors(include_input=False)
         )
         raise ConfigurationError("; ".join(wrong)) from error
-    for name, value in dotenv_values(".env").items():
+    for name, value in said.items():
         if name.startswith("OTEL_") and value:
             os.environ.setdefault(name, value)
     return settings

@@ -165,10 +165,10 @@ class Api:
 
 def letters_app(pool: AsyncEngine, bus: Bus, senders: Senders = EVERYBODY) -> FastAPI:
     """The routes as an application."""
-    app = FastAPI()
+    app = FastAPI(openapi_url=None)
     answer_problems(app)
     app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy(), senders)))
-    access = Access(sessions(pool))
+    access = Access(sessions(pool), local=True)
     guard(app, access, Limits(), refusing_pages(access))
     return app
 
