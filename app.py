@@ -53,13 +53,13 @@ from saga.logs import configure, get_logger
 from saga.readiness import unready
 from saga.relay import Relay
 from saga.starting import prepare
-from saga.supervise import supervised, upon_stop_signal
+from saga.supervise import supervised, upon_hangup, upon_stop_signal
 from saga.timers import Timers
 from saga.tracing import TRACER
 from saga.webhooks.courier import Courier
 from saga.webhooks.housekeeping import Housekeeping
 from saga.webhooks.sender import Sender
-from settings import Settings, load
+from settings import Settings, keys_in_file, load
 
 log = get_logger(__name__)
 
@@ -236,7 +236,19 @@ async def _admitting(access: Access, published: PublishedKeys | None) -> AsyncIt
     """Let people in whose tokens are signed with published keys; say whom else, where that is a surprise."""
     if access.local:
         log.warning("no access is configured: only clients on this machine are answered, and may do all")
+
+    def read_keys_again() -> None:
+        try:
+            keys = keys_in_file() or ()
+        except ConfigurationError as error:
+            log.warning("the API keys were not read again; those before are kept", error=error)
+        else:
+            access.replace_keys(keys)
+            log.info("the API keys were read again", count=len(keys))
+
     async with AsyncExitStack() as stack:
+        if keys_in_file() is not None:
+            stack.enter_context(upon_hangup(read_keys_again))
         if published:
             await stack.enter_async_context(supervised("signing keys", published.run))
         yield

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from handlers.access.keys import Key, parse_keys
 from handlers.access.settings import AccessSettings, refuse_empty, require_meant
 from handlers.dashboard.stand_ins import local_addresses
 from saga.dsn import amqp_address, amqp_dsn, host_in_address, postgres_dsn
@@ -231,6 +232,21 @@ def _content(variable: str, path: str) -> str:
         raise ConfigurationError(f"{variable} does not name a file that can be read: {error.strerror}") from error
     except UnicodeError as error:
         raise ConfigurationError(f"{variable} names a file that is not a text in UTF-8") from error
+
+
+def keys_in_file() -> tuple[Key, ...] | None:
+    """The API keys, as their file has them now; None: they are not in a file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or an entry is wrong.
+    """
+    path = os.environ.get("API_KEYS_FILE")
+    if not path or os.environ.get("API_KEYS"):
+        return None
+    try:
+        return parse_keys(_content("API_KEYS_FILE", path))
+    except ValueError as error:
+        raise ConfigurationError(f"API_KEYS: {error}") from error
 
 
 def load() -> Settings:
