@@ -16,9 +16,10 @@ from handlers.access.credentials import Access
 from handlers.access.local import is_loopback
 from handlers.access.published_keys import PublishedKeys
 from handlers.access.signing import OneKey, key_of_pem
+from handlers.access.site import Site
 from handlers.access.tokens import Tokens
 from handlers.access_log import AccessLog
-from handlers.connections import REQUESTS, serve_bounded
+from handlers.connections import REQUESTS, serve_bounded, server_config
 from handlers.contract import Contract, declare_publishers
 from handlers.counting import counting
 from handlers.dashboard.routes import dashboard_routes
@@ -57,14 +58,14 @@ from saga.plaintext import exposed_broker, exposed_collector, exposed_database
 from saga.readiness import unready
 from saga.relay import Relay
 from saga.starting import prepare
-from saga.supervise import supervised, upon_stop_signal
+from saga.supervise import supervised, upon_hangup, upon_stop_signal
 from saga.timers import Timers
 from saga.tracing import TRACER
 from saga.webhooks.courier import Courier
 from saga.webhooks.housekeeping import Housekeeping
 from saga.webhooks.sender import Sender
 from saga.webhooks.stored_secrets import wrap_stored
-from settings import Settings, load
+from settings import Settings, keys_in_file, load
 
 log = get_logger(__name__)
 
@@ -80,9 +81,11 @@ class Service(AsgiFastStream):
         await self.http(scope, receive, send)
 
     async def lifespan(self, scope: Any, receive: Any, send: Any) -> None:
-        """Refuse to start without the two addresses, in one line."""
+        """Refuse to start without the two addresses, or where it is not said who may ask, in one line."""
         try:
             self.settings.require_addresses()
+            server = server_config(receive)
+            self.settings.require_access("" if server.uds or server.fd is not None else server.host)
         except ConfigurationError as error:
             log.critical("the service cannot start like this", error=error)
             await receive()
@@ -93,7 +96,7 @@ class Service(AsgiFastStream):
                 "TRUSTED_SENDERS does not name everybody: whoever may publish to RabbitMQ can say that an order is"
                 " paid. Set TRUSTED_SENDERS='domain.inventory.=USER domain.billing.=USER domain.order.=USER'"
             )
-        serve_bounded(receive, room_for(MAX_FOLLOWERS) + REQUESTS, MAX_SAID_BYTES)
+        serve_bounded(server, room_for(MAX_FOLLOWERS) + REQUESTS, MAX_SAID_BYTES)
         try:
             await super().lifespan(scope, receive, send)
         except BaseException:
@@ -146,7 +149,13 @@ def compose(settings: Settings) -> Service:
     followers = Followers(watch, snapshots, per_client=settings.limits.streams_per_client)
 
     published = PublishedKeys(settings.jwt_jwks_url) if settings.jwt_jwks_url else None
-    access = Access(asking, settings.keys, _tokens(settings, published))
+    access = Access(
+        asking,
+        settings.keys,
+        _tokens(settings, published),
+        local=settings.access == "local",
+        site=Site(settings.public_url),
+    )
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -249,9 +258,21 @@ def _warn_of_plain_text(settings: Settings) -> None:
 @asynccontextmanager
 async def _admitting(access: Access, published: PublishedKeys | None) -> AsyncIterator[None]:
     """Let people in whose tokens are signed with published keys; say whom else, where that is a surprise."""
-    if not access.configured:
+    if access.local:
         log.warning("no access is configured: only clients on this machine are answered, and may do all")
+
+    def read_keys_again() -> None:
+        try:
+            keys = keys_in_file() or ()
+        except ConfigurationError as error:
+            log.warning("the API keys were not read again; those before are kept", error=error)
+        else:
+            access.replace_keys(keys)
+            log.info("the API keys were read again", count=len(keys))
+
     async with AsyncExitStack() as stack:
+        if keys_in_file() is not None:
+            stack.enter_context(upon_hangup(read_keys_again))
         if published:
             await stack.enter_async_context(supervised("signing keys", published.run))
         yield

@@ -14,8 +14,9 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
+from handlers.access.keys import Key, parse_keys
 from handlers.access.local import is_loopback
-from handlers.access.settings import AccessSettings
+from handlers.access.settings import AccessSettings, refuse_empty, require_meant
 from handlers.dashboard.stand_ins import local_addresses
 from saga.dsn import amqp_address, amqp_dsn, host_in_address, postgres_dsn
 from saga.errors import ConfigurationError
@@ -76,6 +77,11 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     @classmethod
     def _a_host(cls, value: str | None) -> str | None:
         return host_in_address(value) if value else None
+
+    @field_validator("trusted_senders", mode="before")
+    @classmethod
+    def _not_everybody(cls, value: object) -> object:
+        return refuse_empty(value)
 
     @field_validator("trusted_senders")
     @classmethod
@@ -282,12 +288,30 @@ def _content(variable: str, path: str) -> str:
         raise ConfigurationError(f"{variable} names a file that is not a text in UTF-8") from error
 
 
+def keys_in_file() -> tuple[Key, ...] | None:
+    """The API keys, as their file has them now; None: they are not in a file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or an entry is wrong.
+    """
+    path = os.environ.get("API_KEYS_FILE")
+    if not path or os.environ.get("API_KEYS"):
+        return None
+    try:
+        return parse_keys(_content("API_KEYS_FILE", path))
+    except ValueError as error:
+        raise ConfigurationError(f"API_KEYS: {error}") from error
+
+
 def load() -> Settings:
     """Read the settings.
 
     Raises:
         ConfigurationError: a value is wrong; the message is one line and names the variable.
     """
+    said = dotenv_values(".env")
+    for place in (os.environ, said):
+        require_meant(place, [name.upper() for name in Settings.model_fields])
     for variable, path in [*os.environ.items()]:
         # OpenTelemetry looks for its own settings in the environment alone
         if variable.startswith("OTEL_") and variable.endswith("_FILE") and path:
@@ -301,7 +325,7 @@ def load() -> Settings:
             for one in error.errors(include_input=False)
         )
         raise ConfigurationError("; ".join(wrong)) from error
-    for name, value in dotenv_values(".env").items():
+    for name, value in said.items():
         if name.startswith("OTEL_") and value:
             os.environ.setdefault(name, value)
     return settings

@@ -77,7 +77,8 @@ class Place:
     @property
     def environment(self) -> dict[str, str]:
         """What the processes are told."""
-        return os.environ | {"DATABASE_URL": self.database_url, "RABBITMQ_URL": self.rabbitmq_url}
+        addresses = {"DATABASE_URL": self.database_url, "RABBITMQ_URL": self.rabbitmq_url}
+        return os.environ | {"ACCESS": "local"} | addresses
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,14 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 import h11
+from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER, FlowControl
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from handlers.access.careful import ALWAYS
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer
+from saga.errors import ConfigurationError
 
 REQUESTS = 400
 """Connections of one process beside those that stay: of requests that come and go. The rest of
@@ -344,23 +346,33 @@ def bounded(connections: int) -> type[Punctual]:
     )
 
 
-def serve_bounded(receive: Any, connections: int, message_bytes: int) -> None:
-    """Have the server that starts the application keep these limits.
-
-    The command line knows neither of them, and with several workers nobody else sees the server's configuration: it is
-    beside what the server gives to the application's lifespan, which comes before the first connection.
+def server_config(receive: Any) -> Config:
+    """The configuration of the server that starts the application, which with several workers nobody else sees.
 
     Args:
-        receive: of the lifespan, as the server has given it: uvicorn's is a method of what holds its configuration.
+        receive: of the lifespan, which comes before the first connection: uvicorn's is a method of what holds it.
+
+    Raises:
+        ConfigurationError: it is not there, and so nothing would limit what a connection costs.
+    """
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    if not isinstance(config, Config):
+        raise ConfigurationError("the server is not the one that keeps the limits of connections: use `faststream run`")
+    return config
+
+
+def serve_bounded(config: Config, connections: int, message_bytes: int) -> None:
+    """Have the server keep these limits, which the command line does not know.
+
+    Args:
+        config: the server's.
         connections: how many a process may have.
         message_bytes: of a message over a WebSocket.
     """
-    config = getattr(getattr(receive, "__self__", None), "config", None)
-    if config is not None:
-        config.http_protocol_class = bounded(connections)
-        config.h11_max_incomplete_event_size = MAX_HEAD_BYTES
-        config.ws_max_size = message_bytes
-        config.ws_protocol_class = Terse
+    config.http_protocol_class = bounded(connections)
+    config.h11_max_incomplete_event_size = MAX_HEAD_BYTES
+    config.ws_max_size = message_bytes
+    config.ws_protocol_class = Terse
 
 
 _CLOSED = "The connection is closed."

@@ -5,13 +5,15 @@ the saga stands now. So whoever reads slowly misses steps, all of which are in t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from uuid import UUID
 
 from starlette.types import Scope
 
 from handlers.access.callers import Caller
+from handlers.access.guard import still_in
 from handlers.access.limits import AtOnce
 from handlers.hanging_up import hang_up_of
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError
@@ -31,6 +33,8 @@ SEND_SECONDS = 10.0
 """How long a client may take to read what it was told; then it is hung up on."""
 GOODBYE_SECONDS = 1.0
 """How long streams have to end, once the service has been told to stop; then they are cut."""
+MOST_SECONDS = 3600.0
+"""The longest that one stream goes on; then the client comes again, and is asked anew who it is."""
 _PAUSE = 1.0
 """Seconds before the next attempt to read what the database did not give."""
 
@@ -81,7 +85,7 @@ class Followers:
                     "No more clients can follow an order here at the moment. Come again, or ask for the saga itself.",
                     {"Retry-After": str(RETRY_AFTER_SECONDS)},
                 )
-            follower = Follower(self, hang_up_of(scope))
+            follower = Follower(self, scope)
             self._open.add(follower)
             try:
                 yield follower
@@ -98,11 +102,22 @@ class Followers:
 
 
 class Follower:
-    """One client that follows a saga. Made by `Followers.welcome`."""
+    """One client that follows a saga. Made by `Followers.welcome`.
 
-    def __init__(self, all_of_them: Followers, hang_up: Callable[[], None]) -> None:
+    Args:
+        all_of_them: whose one it is.
+        scope: of its request.
+    """
+
+    def __init__(self, all_of_them: Followers, scope: Scope) -> None:
         self._all = all_of_them
-        self.hang_up = hang_up
+        self._scope = scope
+        self._now = asyncio.get_running_loop().time
+        self._until = self._now() + _seconds_left(scope["caller"])
+        self._look_again_at = self._now() + all_of_them.keep_alive
+        self.hang_up = hang_up_of(scope)
+        self.put_out = False
+        """Whether it may follow no more: what it showed has ended, or was withdrawn."""
 
     async def begin(self, order_id: UUID) -> Snapshot:
         """How the saga stands.
@@ -116,11 +131,12 @@ class Follower:
     async def changes(self, order_id: UUID, now: Snapshot) -> AsyncIterator[Snapshot | None]:
         """How the saga stands after every change from `now` on; None where nothing changed for a while.
 
-        It ends after a final one; or before, when the service stops or another release has to tell.
+        It ends after a final one; or before, when the service stops, when another release has to tell, when an hour is
+        over, and with what the client showed.
         """
-        while not (now.final or self._all.watch.closed):
+        while not (now.final or self._all.watch.closed) and await self._may_go_on():
             try:
-                async with asyncio.timeout(self._all.keep_alive):
+                async with asyncio.timeout_at(min(self._now() + self._all.keep_alive, self._until)):
                     newer = await self._newer(order_id, now)
             except TimeoutError:
                 yield None
@@ -130,6 +146,16 @@ class Follower:
             if newer is not now:
                 now = newer
                 yield now
+
+    async def _may_go_on(self) -> bool:
+        """Whether it may: asked anew each time that something is said because nothing has changed."""
+        if self._now() >= self._until:
+            self.put_out = _seconds_left(self._scope["caller"]) <= 0
+            return False
+        if self._now() >= self._look_again_at:
+            self._look_again_at = self._now() + self._all.keep_alive
+            self.put_out = not await still_in(self._scope)
+        return not self.put_out
 
     async def tell(self, saying: Awaitable[None]) -> None:
         """Say something to the client, and hang up on one that does not listen."""
@@ -154,3 +180,10 @@ class Follower:
                 if not classify(error).transient:
                     raise
             await asyncio.sleep(_PAUSE)
+
+
+def _seconds_left(caller: Caller) -> float:
+    """How long whoever follows may do so with what they showed."""
+    if caller.expires_at is None:
+        return MOST_SECONDS
+    return min(MOST_SECONDS, (caller.expires_at - datetime.now(UTC)).total_seconds())

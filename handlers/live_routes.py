@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Response, WebSocket
 from handlers.access.callers import AnyCaller, Caller
 from handlers.event_stream import MEDIA_TYPE, EventStream
 from handlers.followers import Followers
-from handlers.live_socket import converse, require_own_page
+from handlers.live_socket import converse
 from handlers.problems import documented
 from models.states import TERMINAL
 from saga.database import Sessions
@@ -102,7 +102,6 @@ def live_routes(followers: Followers, sessions: Sessions) -> APIRouter:
     @router.websocket("/api/orders/{order_id}/ws")
     async def follow_saga_over_websocket(caller: AnyCaller, websocket: WebSocket, order_id: UUID) -> None:
         """An order's saga, a JSON document a message."""
-        require_own_page(websocket.headers)
         await require_own(caller, order_id)
         await converse(websocket, followers, order_id)
 

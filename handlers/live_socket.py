@@ -3,15 +3,14 @@
 from uuid import UUID
 
 from fastapi import WebSocket, WebSocketDisconnect
-from starlette.datastructures import Headers
 
 from handlers.followers import Follower, Followers
 from handlers.leaving import first_of, gone
-from handlers.problems import ProblemError
 from handlers.snapshots import Snapshot
 
-ENDED, TALKS, COME_AGAIN = 1000, 1009, 1012
-"""How it is closed: the saga has ended; the client said more than is listened to; the service stops."""
+ENDED, PUT_OUT, TALKS, COME_AGAIN = 1000, 1008, 1009, 1012
+"""How it is closed: the saga has ended; the client may follow no more; it said more than is listened to; it may come
+again, since the service stops or an hour is over."""
 MAX_SAID = 1024
 """Characters or bytes of a message from the client, none of which is listened to."""
 MAX_SAID_BYTES = 4 * MAX_SAID
@@ -37,17 +36,6 @@ async def converse(websocket: WebSocket, followers: Followers, order_id: UUID) -
             return
 
 
-def require_own_page(headers: Headers) -> None:
-    """Refuse a page from elsewhere: a browser lets any page open a WebSocket, and only says where it is from.
-
-    Raises:
-        ProblemError: 403. A program, which says nothing of the kind, passes.
-    """
-    origin, host = headers.get("origin"), headers.get("host", "").lower()
-    if origin is not None and origin.lower() not in {f"http://{host}", f"https://{host}"}:
-        raise ProblemError(403, "forbidden", "A page from elsewhere may not follow orders.")
-
-
 async def _tell(websocket: WebSocket, follower: Follower, order_id: UUID, now: Snapshot) -> int:
     await follower.tell(websocket.send_text(now.json.decode()))
     async for newer in follower.changes(order_id, now):
@@ -55,6 +43,8 @@ async def _tell(websocket: WebSocket, follower: Follower, order_id: UUID, now: S
         if newer:
             now = newer
             await follower.tell(websocket.send_text(now.json.decode()))
+    if follower.put_out:
+        return PUT_OUT
     return ENDED if now.final else COME_AGAIN
 
 

@@ -151,6 +151,11 @@ def nothing_there() -> ProblemError:
     return ProblemError(404, "not_found", _PLAIN[404])
 
 
+def wrong_method(methods: Sequence[str]) -> ProblemError:
+    """How a path is answered that knows these methods, and was asked another."""
+    return ProblemError(405, "method_not_allowed", _PLAIN[405], {"Allow": ", ".join(methods)})
+
+
 _KNOWN = (
     ProblemError,
     RequestValidationError,
@@ -168,12 +173,11 @@ def answer_problems(app: FastAPI) -> None:
         return answer(problem_of(error))
 
     async def plain(request: Request, error: StarletteHTTPException) -> Response:
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            return answer(wrong_method(methods_at(app, get_route_path(request.scope))))
         reason = HTTPStatus(error.status_code).name.lower()
         detail = _PLAIN.get(error.status_code, error.detail)
-        headers = dict(error.headers or {})
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(_methods(app, get_route_path(request.scope)))
-        return answer(ProblemError(error.status_code, reason, detail, headers))
+        return answer(ProblemError(error.status_code, reason, detail, dict(error.headers or {})))
 
     async def unknown(_: Request, __: Exception) -> Response:
         return answer(mistake())
@@ -202,7 +206,7 @@ def with_problems(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _methods(app: FastAPI, path: str) -> list[str]:
+def methods_at(app: FastAPI, path: str) -> list[str]:
     """What a path can be asked, by all of its routes: the router itself names the methods of the first one only."""
     routes = iter_route_contexts(app.routes)
     return sorted(

@@ -102,7 +102,7 @@ def run(  # noqa: PLR0913, PLR0917 (each is an option)
             Program("inventory", "local.inventory:app", inventory_port, "/behaviour"),
             Program("billing", "local.billing:app", billing_port, "/behaviour"),
             Program("notifications", "local.notifications:app", notifications_port, "/health"),
-            Program("service", app, port, "/health/ready", more, {"STAND_INS": stand_ins, **impatience()}),
+            Program("service", app, port, "/health/ready", more, {"STAND_INS": stand_ins, **access(), **impatience()}),
         ]
         children = start_all(stack, folder, programs)
         traces = telemetry().get("OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -119,6 +119,13 @@ def run(  # noqa: PLR0913, PLR0917 (each is an option)
             signal.signal(impatient, signal.SIG_IGN)
         stack.close()
     sys.exit(code)
+
+
+def access() -> dict[str, str]:
+    """Whoever is on this machine may do everything; unless keys or an issuer of tokens are set."""
+    own = os.environ.keys() | dotenv_values(PROJECT / ".env").keys()
+    named = {"API_KEYS", "API_KEYS_FILE", "JWT_ISSUER", "JWT_ISSUER_FILE"} & own
+    return {} if named else {"ACCESS": "local"}
 
 
 def impatience() -> dict[str, str]:

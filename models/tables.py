@@ -425,3 +425,15 @@ class Login(SQLModel, table=True):
     credential: str = Field(sa_column=Column(Text, nullable=False))
     created_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
     expires_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False))
+    # when somebody opened a page with it the last time; releases before this one do not write it
+    used_at: datetime = Field(sa_column=Column(_INSTANT, nullable=False, server_default=text("now()")))
+
+
+class ServerKey(SQLModel, table=True):
+    """A secret that all workers share, and that the first of them makes."""
+
+    __tablename__ = "server_keys"
+    __table_args__ = (CheckConstraint("octet_length(key) = 32", name="key"),)
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    key: bytes = Field(sa_column=Column(LargeBinary, nullable=False))

@@ -70,6 +70,17 @@ def upon_stop_signal(call: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def upon_hangup(call: Callable[[], None]) -> Iterator[None]:
+    """Call this whenever the process is told to read its files again (SIGHUP)."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, call)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
 async def _keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ PROJECT = Path(__file__).parent.parent
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
 FAILPOINT = "failpoint "
+
+
+def with_access(env: Mapping[str, str]) -> dict[str, str]:
+    """This environment; whoever is on this machine may ask, where it does not say who may."""
+    said = {"ACCESS", "API_KEYS", "API_KEYS_FILE", "JWT_ISSUER"} & env.keys()
+    return dict(env) if said else {"ACCESS": "local", **env}
 
 
 def told(log: Path) -> list[dict[str, Any]]:
@@ -44,7 +51,7 @@ class Service:
     ) -> None:
         self.port = free_port()
         self.log = home / f"service-{self.port}.log"
-        self._env = os.environ | env
+        self._env = os.environ | with_access(env)
         self._app = app
         self._workers = workers
         self._typed = typed or workers > 1

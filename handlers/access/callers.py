@@ -1,6 +1,7 @@
 """Who asks, and what that lets them do: the one word for it between the guard at the door and what stands behind."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
@@ -39,12 +40,14 @@ class Caller:
         scopes: what they may do.
         user_id: the person, whose orders `orders:*` are about; None for a service.
         local: whether they may do all because they are on this machine, and nothing is configured.
+        expires_at: when what they showed ends; None: it does not by itself.
     """
 
     name: str
     scopes: frozenset[Scope]
     user_id: UUID | None = None
     local: bool = False
+    expires_at: datetime | None = None
 
     @property
     def person(self) -> bool:

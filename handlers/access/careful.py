@@ -4,44 +4,51 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handlers.access.callers import Caller
+from handlers.access.site import Site
 from handlers.problems import NOSNIFF
 
 ALWAYS = (
     NOSNIFF,
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 )
-_HTTPS_ONLY = ("Strict-Transport-Security", "max-age=31536000")
+_HTTPS_ONLY = ("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 _NOT_KEPT = ("Cache-Control", "no-store")
-_STARTS = ("http.response.start", "websocket.http.response.start")
+STARTS = ("http.response.start", "websocket.http.response.start")
+"""The messages with which answers begin."""
 
 
 class Careful:
-    """An ASGI application whose answers have these headers."""
+    """An ASGI application whose answers have these headers.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: whose answers they are.
+        site: whether it is reached over TLS, and is to stay so; None: that is seen from the connection.
+    """
+
+    def __init__(self, app: ASGIApp, site: Site | None = None) -> None:
         self._app = app
+        self._site = site or Site()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve it."""
 
         async def careful(message: Message) -> None:
-            if message["type"] in _STARTS:
+            if message["type"] in STARTS:
                 headers = MutableHeaders(scope=message)
-                for name, value in _of(scope):
+                for name, value in self._headers(scope):
                     headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, careful)
 
-
-def _of(scope: Scope) -> list[tuple[str, str]]:
-    headers = list(ALWAYS)
-    if scope["scheme"] in ("https", "wss"):
-        headers.append(_HTTPS_ONLY)
-    if isinstance(scope.get("caller"), Caller):
-        headers.append(_NOT_KEPT)
-    return headers
+    def _headers(self, scope: Scope) -> list[tuple[str, str]]:
+        headers = list(ALWAYS)
+        if self._site.over_tls(scope):
+            headers.append(_HTTPS_ONLY)
+        if isinstance(scope.get("caller"), Caller):
+            headers.append(_NOT_KEPT)
+        return headers

@@ -3,36 +3,35 @@
 from fastapi import Response
 from starlette.requests import HTTPConnection
 
+from handlers.access.site import Site
+
 _NAME = "order-service-login"
 
 
-def cookie_of(connection: HTTPConnection) -> str | None:
+def cookie_of(connection: HTTPConnection, site: Site) -> str | None:
     """What a browser shows."""
-    return connection.cookies.get(_name(connection))
+    return connection.cookies.get(_name(site.over_tls(connection.scope)))
 
 
-def set_cookie(response: Response, connection: HTTPConnection, value: str, seconds: int) -> None:
+def set_cookie(response: Response, connection: HTTPConnection, site: Site, value: str, seconds: int) -> None:
     """Let the browser show this value from now on, for so long."""
+    secure = site.over_tls(connection.scope)
     response.set_cookie(
-        _name(connection),
+        _name(secure),
         value,
         max_age=seconds,
         path="/",
-        secure=_is_secure(connection),
+        secure=secure,
         httponly=True,
         samesite="strict",
     )
 
 
-def drop_cookie(response: Response, connection: HTTPConnection) -> None:
+def drop_cookie(response: Response, connection: HTTPConnection, site: Site) -> None:
     """Let the browser forget it."""
-    set_cookie(response, connection, "", 0)
+    set_cookie(response, connection, site, "", 0)
 
 
-def _name(connection: HTTPConnection) -> str:
+def _name(secure: bool) -> str:  # noqa: FBT001 - it is what the name says
     # what begins like this no other machine of the domain can set, nor a connection that is not encrypted
-    return f"__Host-{_NAME}" if _is_secure(connection) else _NAME
-
-
-def _is_secure(connection: HTTPConnection) -> bool:
-    return connection.scope["scheme"] in ("https", "wss")
+    return f"__Host-{_NAME}" if secure else _NAME

@@ -1,5 +1,7 @@
 """What somebody shows: a key, a token, or the cookie of a browser that is logged in; and whom that makes them."""
 
+import hmac
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,17 +13,21 @@ from handlers.access.callers import Caller, Scope
 from handlers.access.cookies import cookie_of
 from handlers.access.keys import PREFIX, Key, find_key
 from handlers.access.local import local_caller
-from handlers.access.own_page import from_own_page
 from handlers.access.refusals import forbidden, unauthorized
+from handlers.access.server_key import ServerKey
+from handlers.access.site import Site
 from handlers.access.tokens import Tokens
 from saga import logins
 from saga.database import Sessions
-from saga.logins import Login
+from saga.logins import Identity, Login
 
 LOGIN_SECONDS = 12 * 3600
 """The longest that a browser stays logged in."""
+_COOKIE = re.compile(r"[A-Za-z0-9_-]{43}\.[0-9a-f]{64}")
+"""A random value, and a keyed digest of it: what is made up is no matter for the database."""
 _HOW = "Send `Authorization: Bearer` with an API key or a token."
-_SAFE = ("GET", "HEAD", "OPTIONS")
+SAFE = ("GET", "HEAD", "OPTIONS")
+"""Methods of requests that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +47,49 @@ class Access:
         sessions: where the logins of browsers are, each statement a transaction of its own.
         keys: of services.
         tokens: reads those of people; None: there are none.
+        local: whether nobody has anything to show, and whoever is on this machine may do all.
+        site: where browsers reach the service.
     """
 
-    def __init__(self, sessions: Sessions, keys: Sequence[Key] = (), tokens: Tokens | None = None) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        keys: Sequence[Key] = (),
+        tokens: Tokens | None = None,
+        *,
+        local: bool = False,
+        site: Site | None = None,
+    ) -> None:
+        self.local = local
+        self.site = site or Site()
+        self.server_key = ServerKey(sessions)
         self._keys = keys
         self._tokens = tokens
         self._sessions = sessions
 
-    @property
-    def configured(self) -> bool:
-        """Whether anybody can show anything; if not, whoever is on this machine may do all."""
-        return bool(self._keys or self._tokens)
+    def replace_keys(self, keys: Sequence[Key]) -> None:
+        """From now on there are these keys; what others opened ends."""
+        self._keys = keys
 
-    async def caller(self, connection: HTTPConnection) -> Caller:
+    async def caller(self, connection: HTTPConnection, *, asked_anew: bool = True) -> Caller:
         """Who asks.
+
+        Args:
+            connection: with what they show.
+            asked_anew: whether this is a new request, and not one that goes on.
 
         Raises:
             ProblemError: 401, nobody; 403, a page from elsewhere, with what its reader's browser has; 503, that cannot
                 be told at the moment.
         """
-        if not self.configured:
+        if self.local:
             return local_caller(connection)
         shown = connection.headers.getlist("authorization")
         if shown:
-            return (await self.credential(_bearer(shown))).caller
-        if cookie := cookie_of(connection):
-            return await self._logged_in(connection, cookie)
+            credential = await self.credential(_bearer(shown))
+            return replace(credential.caller, expires_at=credential.expires_at)
+        if cookie := cookie_of(connection, self.site):
+            return await self._logged_in(connection, cookie, asked_anew=asked_anew)
         raise unauthorized(_HOW)
 
     async def credential(self, presented: str) -> Credential:
@@ -85,8 +108,12 @@ class Access:
         told = await self._tokens.read(presented)
         return Credential(told.caller, _name_of(self._tokens), told.expires_at)
 
-    async def log_in(self, presented: str) -> str:
-        """Log a browser in; returns what it is to show from now on.
+    async def log_in(self, presented: str, before: str | None = None) -> tuple[Caller, str]:
+        """Log a browser in; returns who that is, and what it is to show from now on.
+
+        Args:
+            presented: a key or a token.
+            before: what it has shown so far: with that nobody is logged in any more.
 
         Raises:
             ProblemError: 401, what is presented is no credential, or is none any more; 403, it is not an operator's.
@@ -95,39 +122,58 @@ class Access:
         caller = credential.caller
         if not caller.may(Scope.OPERATE):
             raise forbidden("The dashboard needs the scope `operate`, which this credential does not have.")
-        value = secrets.token_urlsafe(32)
-        login = Login(caller.name, caller.user_id, sorted(caller.scopes), credential.name)
+        random = secrets.token_urlsafe(32)
+        value = f"{random}.{await self.server_key.digest('cookie', random)}"
+        who = Identity(caller.name, caller.user_id, sorted(caller.scopes), credential.name)
         most = timedelta(seconds=LOGIN_SECONDS)
         async with self._sessions() as session:
-            kept = await logins.keep_login(session, value, login, most, credential.expires_at)
+            kept = await logins.keep_login(session, value, who, most, credential.expires_at)
         if not kept:
             raise unauthorized("This credential has expired.", invalid=True)
-        return value
+        if before:
+            await self.log_out(before)
+        return caller, value
 
     async def log_out(self, value: str) -> None:
         """Let nobody in any more who shows this."""
         async with self._sessions() as session:
             await logins.forget_login(session, value)
 
-    async def _logged_in(self, connection: HTTPConnection, cookie: str) -> Caller:
+    async def _logged_in(self, connection: HTTPConnection, cookie: str, *, asked_anew: bool) -> Caller:
+        self.site.require_name(connection.headers)
         websocket = connection.scope["type"] == "websocket"
-        if (websocket or connection.scope["method"] not in _SAFE) and not from_own_page(connection.headers):
+        if (websocket or connection.scope["method"] not in SAFE) and not self.site.sent(connection.headers):
             raise forbidden("This does not come from a page of this service: what your browser keeps is for those.")
-        async with self._sessions() as session:
-            login = await logins.find_login(session, cookie)
+        login = await self._find(connection, cookie, asked_anew=asked_anew) if await self._is_ours(cookie) else None
         caller = self._still_good(login) if login else None
         if caller is None:
             raise unauthorized("You are not logged in any more.", invalid=True)
         return caller
 
+    async def _is_ours(self, cookie: str) -> bool:
+        """Whether it was made here; whether it is good for anything the database tells."""
+        if not _COOKIE.fullmatch(cookie):
+            return False
+        random, _, digest = cookie.partition(".")
+        return hmac.compare_digest(digest, await self.server_key.digest("cookie", random))
+
+    async def _find(self, connection: HTTPConnection, cookie: str, *, asked_anew: bool) -> Login | None:
+        # a page that keeps itself fresh does not show that somebody looks at it
+        by_a_person = asked_anew and connection.headers.get("sec-fetch-dest", "document") == "document"
+        async with self._sessions() as session:
+            login = await logins.find_login(session, cookie)
+            if login and by_a_person and login.unused:
+                await logins.note_use(session, cookie)
+        return login
+
     def _still_good(self, login: Login) -> Caller | None:
         """Whom a login makes them, as long as what they logged in with is good; what it lost since is lost to them."""
         scopes = frozenset(scope for scope in Scope if scope in login.scopes)
         if self._tokens and login.credential == _name_of(self._tokens):
-            return Caller(login.name, scopes, login.user_id)
+            return Caller(login.name, scopes, login.user_id, expires_at=login.expires_at)
         for key in self._keys:
             if login.credential == _name_of(key) and key.valid(datetime.now(UTC)):
-                return replace(key.caller, scopes=key.scopes & scopes)
+                return replace(key.caller, scopes=key.scopes & scopes, expires_at=login.expires_at)
         return None
 
 

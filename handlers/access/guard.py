@@ -1,29 +1,34 @@
 """The guard at the door: asks the table of rules before anything else happens to a request, and lets in who may."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from re import Pattern
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import RouteContext, iter_route_contexts
 from starlette._utils import get_route_path
 from starlette.requests import HTTPConnection
-from starlette.routing import compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route, WebSocketRoute, compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from handlers.access.careful import Careful
-from handlers.access.credentials import Access
+from handlers.access.audit import Audit
+from handlers.access.careful import STARTS, Careful
+from handlers.access.credentials import SAFE, Access
 from handlers.access.limits import Limits, Rates
 from handlers.access.refusals import forbidden
 from handlers.access.rules import RULES, Rule, operation
-from handlers.problems import ProblemError, answer, mistake, nothing_there, problem_of
+from handlers.problems import ProblemError, answer, methods_at, mistake, nothing_there, problem_of, wrong_method
 from saga.logs import get_logger
 
 log = get_logger(__name__)
 
 WEBSOCKET = "WS"
 """Stands for the method of an operation that is a WebSocket."""
+_STILL_IN = "order-service.still_in"
+"""Beside a request: asks whether who was let in would be let in now."""
 RefusePage = Callable[[Request, ProblemError], Response]
 """How a page is refused: on a page, or by a way to the login."""
 
@@ -44,10 +49,14 @@ def guard(app: FastAPI, access: Access, limits: Limits, refuse_page: RefusePage)
         access: tells who somebody is.
         limits: how much one may ask for.
         refuse_page: answers a browser.
+
+    Raises:
+        TypeError: there is a route that the table has no word for.
     """
+    _operations(app)
     build, rates = app.build_middleware_stack, Rates(limits)
     # outermost: before what answers errors, too
-    app.build_middleware_stack = lambda: Careful(_Guard(app, build(), access, rates, refuse_page))  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: Careful(_Guard(app, build(), access, rates, refuse_page), access.site)  # type: ignore[method-assign]
 
 
 def operations(app: FastAPI) -> list[str]:
@@ -55,29 +64,50 @@ def operations(app: FastAPI) -> list[str]:
     return [operation(method, one.path) for one in _operations(app) for method in sorted(one.methods)]
 
 
+async def still_in(scope: Scope) -> bool:
+    """Whether whoever made a request that goes on would be let in now; where that cannot be told, they stay."""
+    asked: Callable[[], Awaitable[bool]] = scope[_STILL_IN]
+    return await asked()
+
+
 class _Guard:
     def __init__(self, app: FastAPI, inner: ASGIApp, access: Access, rates: Rates, refuse_page: RefusePage) -> None:
+        self._app = app
         self._inner = inner
         self._access = access
+        self._audit = Audit(access.server_key)
         self._rates = rates
         self._refuse_page = refuse_page
         self._operations = _operations(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if asked := self._asked(scope):
-            rule = RULES.get(operation(scope.get("method", WEBSOCKET), asked.path))
-            try:
-                await self._let_in(scope, rule)
-            except Exception as error:  # noqa: BLE001 - told apart by problem_of
-                # for the log, as the router would have left it
-                scope["endpoint"] = asked.endpoint
-                await self._refusal(scope, rule, _problem(error))(scope, receive, send)
-                return
-        elif scope["type"] == "websocket":
-            # the router would only hang up
-            await answer(nothing_there())(scope, receive, send)
+        asked = self._asked(scope)
+        if asked is None:
+            await answer(self._nothing_there(scope))(scope, receive, send)
             return
-        # what else has no route is answered by the router: there is nothing to guard
+        rule = RULES.get(operation(scope.get("method", WEBSOCKET), asked.path))
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] in STARTS:
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._serve(asked, rule, scope, receive, sending)
+        finally:
+            if status:
+                await self._audit.tell(scope, asked.path, rule, status)
+
+    async def _serve(self, asked: _Operation, rule: Rule | None, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._let_in(scope, rule)
+        except Exception as error:  # noqa: BLE001 - told apart by problem_of
+            # for the log, as the router would have left it
+            scope["endpoint"] = asked.endpoint
+            await self._refusal(scope, rule, _problem(error))(scope, receive, send)
+            return
         await self._inner(scope, receive, send)
 
     def _asked(self, scope: Scope) -> _Operation | None:
@@ -88,17 +118,48 @@ class _Guard:
                 return one
         return None
 
+    def _nothing_there(self, scope: Scope) -> ProblemError:
+        """What has no operation is answered here: nothing that is not in the table gets as far as the router."""
+        methods = methods_at(self._app, get_route_path(scope))
+        return wrong_method(methods) if methods and scope["type"] == "http" else nothing_there()
+
     async def _let_in(self, scope: Scope, rule: Rule | None) -> None:
         if rule is None:
             raise forbidden("Nobody may do this: it has no rule.")
-        if rule.scope is None:
-            return
-        caller = await self._access.caller(HTTPConnection(scope))
+        connection = HTTPConnection(scope)
+        if rule.scope is not None:
+            await self._identify(connection, rule)
+        if rule.page:
+            self._require_own_page(connection)
+        if scope["type"] == "websocket":
+            # a browser lets any page open one
+            self._access.site.require_no_other_page(connection.headers)
+
+    async def _identify(self, connection: HTTPConnection, rule: Rule) -> None:
+        scope = connection.scope
+        caller = scope["caller"] = await self._access.caller(connection)
         self._rates.admit(caller)
         if why := rule.refuses(caller):
             challenge = f'Bearer error="insufficient_scope", scope="{rule.scope}"'
             raise ProblemError(403, "forbidden", why, {"WWW-Authenticate": challenge})
-        scope["caller"], scope["rates"] = caller, self._rates
+        scope["rates"] = self._rates
+        scope[_STILL_IN] = partial(self._still_in, connection, rule)
+
+    def _require_own_page(self, connection: HTTPConnection) -> None:
+        site = self._access.site
+        site.require_name(connection.headers)
+        if connection.scope["method"] not in SAFE and not site.sent(connection.headers):
+            raise forbidden(
+                "This form does not come from a page of this dashboard. Open the page, and send it from there; programs"
+                " have the same under /api."
+            )
+
+    async def _still_in(self, connection: HTTPConnection, rule: Rule) -> bool:
+        """Whether who was let in would be let in now; where that cannot be told, they stay."""
+        try:
+            return not rule.refuses(await self._access.caller(connection, asked_anew=False))
+        except Exception as error:  # noqa: BLE001 - told apart by problem_of
+            return _problem(error).status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     def _refusal(self, scope: Scope, rule: Rule | None, problem: ProblemError) -> Response:
         return self._refuse_page(Request(scope), problem) if rule and rule.page else answer(problem)
@@ -113,8 +174,20 @@ def _problem(error: Exception) -> ProblemError:
 
 
 def _operations(app: FastAPI) -> list[_Operation]:
-    return [
-        _Operation(frozenset(one.methods or {WEBSOCKET}), one.path, compile_path(one.path)[0], one.endpoint)
-        for one in iter_route_contexts(app.routes)
-        if one.path
-    ]
+    """What the table of rules is asked about.
+
+    Raises:
+        TypeError: there is a route that it has no word for, and that nobody could be kept from.
+    """
+    return [_operation_of(one) for one in iter_route_contexts(app.routes)]
+
+
+def _operation_of(one: RouteContext) -> _Operation:
+    match one.original_route:
+        case Route() if one.path and one.methods:
+            methods = frozenset(one.methods)
+        case WebSocketRoute() if one.path:
+            methods = frozenset({WEBSOCKET})
+        case other:
+            raise TypeError(f"{other!r} is no operation: beside the table of rules it would be open to everybody")
+    return _Operation(methods, one.path, compile_path(one.path)[0], one.endpoint)

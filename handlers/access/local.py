@@ -2,9 +2,10 @@
 
 The address is the one that the server gives. uvicorn takes it from `X-Forwarded-For` where FORWARDED_ALLOW_IPS lets it,
 so that anybody could be anywhere: a request that says it came through a proxy is refused, whoever sends it. A proxy on
-this machine that says nothing of the kind makes everybody local: configure access before you put one there.
+this machine that says nothing of the kind makes everybody local: that is why ACCESS=local has to be asked for.
 """
 
+import re
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -13,8 +14,11 @@ from starlette.requests import HTTPConnection
 from handlers.access.callers import EVERY_SCOPE, Caller
 from handlers.access.refusals import forbidden, unauthorized
 
-_OF_PROXIES = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
-"""What proxies write, and clients can."""
+_OF_PROXIES = re.compile(
+    r"(x-)?forwarded(-.*)?|via|cdn-loop|(.+-)?(real|client|remote|connecting|external|original)-?(ip|addr|address|host)"
+    r"|(cf|fly|fastly|akamai|tailscale|x-envoy|x-amzn?|x-azure|x-appengine|x-original|x-remote|x-arr|x-ssl)-.+"
+)
+"""Headers that proxies, balancers and tunnels write, and clients can."""
 _ONLY_HERE = "No access is configured here (API_KEYS, JWT_ISSUER), so only clients on the service's own machine may ask"
 
 
@@ -26,7 +30,11 @@ def local_caller(connection: HTTPConnection) -> Caller:
             its browser.
     """
     headers = connection.headers
-    if told := [header for header in _OF_PROXIES if header in headers]:
+    told = [header for header in headers if _OF_PROXIES.fullmatch(header)]
+    if connection.scope.get("http_version") == "1.0":
+        # as nginx asks by itself, and no browser or `curl` does
+        told.append("HTTP/1.0")
+    if told:
         raise unauthorized(
             f"{_ONLY_HERE}, and this request says that it came through a proxy ({', '.join(told)}). Ask the service "
             "itself, without a proxy in between."

@@ -16,6 +16,12 @@ from handlers.problems import ProblemError
 LEEWAY_SECONDS = 60
 """As much clocks may differ."""
 MOST_BYTES = 8 * 1024
+_TYPES = ("jwt", "at+jwt")
+"""What the header of an access token may say that it is: RFC 9068's word, or, with most issuers, nothing special."""
+_OTHER_KINDS = ("id", "refresh", "offline", "logout")
+"""What Keycloak writes into `typ`, a claim of its own, of tokens that give no access."""
+_OF_ID_TOKENS = frozenset({"at_hash", "c_hash"})
+"""Claims that only ID tokens have (OpenID Connect Core)."""
 _SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,255}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -55,6 +61,8 @@ class Tokens:
             return _told(await self._claims(token))
         except ProblemError:
             raise
+        except _OtherKindError as error:
+            raise unauthorized("This is no access token: send that, and not an ID token.", invalid=True) from error
         except jwt.ExpiredSignatureError as error:
             raise unauthorized("This token has expired. Get a new one from its issuer.", invalid=True) from error
         except Exception as error:  # whatever else somebody sends, and however the library fails over it, is no token
@@ -64,10 +72,13 @@ class Tokens:
             ) from error
 
     async def _claims(self, token: str) -> dict[str, Any]:
-        key = await self._keys.find(jwt.get_unverified_header(token).get("kid"))
+        header = jwt.get_unverified_header(token)
+        if str(header.get("typ", "JWT")).lower().removeprefix("application/") not in _TYPES:
+            raise _OtherKindError
+        key = await self._keys.find(header.get("kid"))
         if key is None:
             raise jwt.InvalidTokenError("not signed with a key of the issuer's")
-        return jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             token,
             key.key,
             algorithms=[key.algorithm],
@@ -76,6 +87,19 @@ class Tokens:
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "iss", "aud", "sub"]},
         )
+        if _says_other_kind(claims):
+            raise _OtherKindError
+        return claims
+
+
+class _OtherKindError(jwt.InvalidTokenError):
+    """A token of the issuer's that is not for asking a service: one that says who somebody is, say."""
+
+
+def _says_other_kind(claims: dict[str, Any]) -> bool:
+    """Whether a token says of itself that it gives no access, in the ways in which issuers say so."""
+    kind, use = claims.get("typ"), claims.get("token_use", "access")
+    return str(kind).lower() in _OTHER_KINDS or use != "access" or not _OF_ID_TOKENS.isdisjoint(claims)
 
 
 def _told(claims: dict[str, Any]) -> Told:

@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(letters.app, name="dead-letters")
 app.command("migrate")(database.migrate)
 app.command("verify")(database.verify)
+app.command("sessions")(database.logins)
 app.command("key")(keys.key)
 
 OrderId = Annotated[UUID, typer.Argument(help="The order's id.", show_default=False)]

@@ -1,4 +1,4 @@
-"""`migrate` and `verify`: the commands that work on the database itself, at `DATABASE_URL`."""
+"""`migrate`, `verify` and `sessions`: the commands that work on the database itself, at `DATABASE_URL`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,17 +8,20 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from handlers.cli.outcome import Code, errors, fail, output
-from handlers.cli.showing import clean
-from saga.database import connect, schema_is_current, sessions
+from handlers.cli.showing import clean, print_table
+from saga.database import connect, schema_is_current, sessions, statements
 from saga.database import migrate as bring_up_to_date
 from saga.errors import DATABASE_ERRORS, ConfigurationError
 from saga.listing import count_sagas, next_sagas
+from saga.logins import Listed, end_logins, list_logins
 from saga.verify import differences
 
 BATCH = 500
 """How many sagas are read at once."""
 
 _T = TypeVar("_T")
+_End = Annotated[list[str] | None, typer.Option("--end", help="Log out this one, by its id; several for several.")]
+_EndAll = Annotated[bool, typer.Option("--end-all", help="Log all of them out.")]
 _Most = Annotated[int, typer.Option(min=1, help="How many differences are shown at most.")]
 
 
@@ -34,6 +37,23 @@ def verify(show: _Most = 100) -> None:
     output.print(f"{checked} sagas verified, {wrong} of them differ")
     if wrong:
         raise typer.Exit(Code.DIFFERENT)
+
+
+def logins(end: _End = None, end_all: _EndAll = False) -> None:  # noqa: FBT002 - a flag
+    """List the browsers that are logged in, or log some of them, or all, out."""
+    listed, ended = _with_database(lambda database: _logins(database, end or [], end_all=end_all))
+    if end or end_all:
+        output.print(f"{ended} logged out")
+        return
+    times = [(one.id, one.name, *map(str, (one.created_at, one.used_at, one.expires_at))) for one in listed]
+    print_table(("id", "who", "since", "last used", "until"), times)
+
+
+async def _logins(database: Any, end: list[str], *, end_all: bool) -> tuple[list[Listed], int]:
+    async with statements(database)() as session:
+        listed = await list_logins(session)
+        ids = [one.id for one in listed] if end_all else end
+        return listed, await end_logins(session, ids) if ids else 0
 
 
 async def _verify(database: Any, show: int) -> tuple[int, int]:

@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from handlers.access.own_page import from_own_page
 from handlers.finding import Reason
 from handlers.problems import FieldError, InvalidError, ProblemError, in_words
 from handlers.strict_body import content_type_of, read_body
@@ -44,21 +43,11 @@ Line = Annotated[Reason, AfterValidator(_one_line)]
 
 
 async def _sent(request: Request) -> dict[str, str]:
-    """The fields of the form that a page of our own sent, as they were typed.
-
-    A browser would send a form of any site, unasked, and with it what lets this machine operate. But it says where the
-    form comes from, and no page can make it say otherwise.
+    """The fields of a form, as they were typed. That a page of our own sent it the guard has seen.
 
     Raises:
-        ProblemError: it comes from elsewhere, is no form, is too large, or names a field twice.
+        ProblemError: it is no form, is too large, or names a field twice.
     """
-    if not from_own_page(request.headers):
-        raise ProblemError(
-            403,
-            "forbidden",
-            "This form does not come from a page of this dashboard. Open the page, and send it from there; programs "
-            "have the same under /api.",
-        )
     if content_type_of(request) != "application/x-www-form-urlencoded":
         raise ProblemError(415, "unsupported_media_type", "A form is sent as application/x-www-form-urlencoded.")
     body = await read_body(request, MAX_FORM_BYTES)

@@ -28,26 +28,29 @@ def login_routes(access: Access) -> APIRouter:
 
     @router.get("/login")
     async def look(request: Request) -> Response:
-        return _page(request, request.query_params) if access.configured else see(request, "")
+        return see(request, "") if access.local else _page(request, request.query_params)
 
     @router.post("/login")
     async def log_in(request: Request, sent: Sent) -> Response:
-        if not access.configured:
+        if access.local:
             return see(request, "")
         try:
-            value = await access.log_in(sent.get("credential", "").strip())
+            before = cookie_of(request, access.site)
+            request.scope["caller"], value = await access.log_in(sent.get("credential", "").strip(), before)
         except Exception as error:  # noqa: BLE001 - a mistake of ours is raised on
             return _page(request, sent, problem_of(error))
         response = see(request, _wanted(sent).removeprefix("/"))
-        set_cookie(response, request, value, LOGIN_SECONDS)
+        set_cookie(response, request, access.site, value, LOGIN_SECONDS)
         return response
 
     @router.post("/logout")
     async def log_out(request: Request, _: Sent) -> Response:
-        if value := cookie_of(request):
+        if value := cookie_of(request, access.site):
             await access.log_out(value)
         response = see(request, "login")
-        drop_cookie(response, request)
+        # not "cookies": those are everything that the whole domain has in this browser
+        response.headers["Clear-Site-Data"] = '"cache", "storage"'
+        drop_cookie(response, request, access.site)
         return response
 
     return router
@@ -60,7 +63,7 @@ def refusing_pages(access: Access) -> RefusePage:
         if "authorization" in request.headers:
             # a program
             return answer(problem)
-        if problem.status_code == 401 and access.configured:  # noqa: PLR2004 - nobody
+        if problem.status_code == 401 and not access.local:  # noqa: PLR2004 - nobody
             query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
             return see(request, f"login?to={quote(path_of(request) + query, safe='/')}")
         return error_page(request, problem)

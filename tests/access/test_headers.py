@@ -28,6 +28,7 @@ def careful(headers: Any) -> None:
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
+    assert "base-uri 'none'" in policy
 
 
 @pytest.mark.parametrize("visitor", ["nobody", "operator", "scraper", "owner", "expired token"])
@@ -52,7 +53,9 @@ async def test_over_https_it_is_to_stay_so(house: House) -> None:  # noqa: F811 
     transport = httpx2.ASGITransport(app=house.service.app)
     async with httpx2.AsyncClient(transport=transport, base_url="https://localhost") as client:
         for path in ("/health/live", "/api/sagas", "/login", "/nothing"):
-            assert (await client.get(path)).headers["strict-transport-security"] == "max-age=31536000"
+            assert (await client.get(path)).headers["strict-transport-security"] == (
+                "max-age=31536000; includeSubDomains"
+            )
 
 
 async def test_a_mistake_of_ours_is_told_carefully_and_without_its_trace(
@@ -69,8 +72,10 @@ async def test_a_mistake_of_ours_is_told_carefully_and_without_its_trace(
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
     monkeypatch.setattr("handlers.access.credentials.find_key", broken)
-    monkeypatch.setattr("handlers.access.credentials.logins.find_login", broken)
-    answer = await house.ask("nobody", "GET", "/api/sagas", headers={"Cookie": "order-service-login=x"})
+    monkeypatch.setattr("handlers.access.credentials.Access._is_ours", broken)
+    answer = await house.ask(
+        "nobody", "GET", "/api/sagas", headers={"Cookie": f"order-service-login={'x' * 43}.{'0' * 64}"}
+    )
     assert answer.status_code == 500
     careful(answer.headers)
     assert "secret" not in answer.text

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
+from starlette.requests import HTTPConnection
 
 from handlers.access import keys as module
 from handlers.access.callers import Scope
 from handlers.access.credentials import Access
 from handlers.access.keys import find_key, make_key, parse_keys
+from handlers.problems import ProblemError
 from tests.access.conftest import asking, header
 
 SHA = "0" * 64
@@ -153,6 +155,8 @@ async def test_a_key_that_has_ended_or_is_gone_lets_nobody_in(migrated: str) -> 
         assert [answer.status_code for answer in answers] == expected
 
 
-def test_nothing_configured_is_nothing_configured() -> None:
-    assert not Access(None).configured  # type: ignore[arg-type]
-    assert Access(None, parse_keys(f"ops:{SHA}:operate")).configured  # type: ignore[arg-type]
+async def test_where_nothing_is_configured_nobody_is_let_in() -> None:
+    connection = HTTPConnection({"type": "http", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1)})
+    with pytest.raises(ProblemError) as refused:
+        await Access(None).caller(connection)  # type: ignore[arg-type]
+    assert refused.value.status_code == 401

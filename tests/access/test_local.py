@@ -1,5 +1,6 @@
 """Where nothing is configured: whoever is on this machine may do all, and everybody else is told what to do."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -71,7 +72,12 @@ async def test_whoever_is_elsewhere_follows_nothing(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Proto"]
+    "header",
+    [
+        *("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Proto"),
+        *("X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Envoy-External-Address"),
+        *("CF-Connecting-IP", "True-Client-IP", "Fly-Client-IP", "Tailscale-User-Login", "X-Client-IP"),
+    ],
 )
 @pytest.mark.parametrize("operation", ORDERS)
 async def test_a_proxy_on_this_machine_does_not_make_everybody_local(
@@ -80,7 +86,27 @@ async def test_a_proxy_on_this_machine_does_not_make_everybody_local(
     method, path = operation.split()
     async with listening(service.app, forwarded_allow_ips="*") as url, httpx2.AsyncClient(base_url=url) as client:
         answer = await client.request(method, path.replace("{}", str(uuid4())), headers={header: "127.0.0.1"})
-    assert header in problem(answer, 401)["detail"]
+    assert header.lower() in problem(answer, 401)["detail"]
+
+
+async def test_nor_does_one_that_says_nothing_but_asks_as_nginx_does(service: Service) -> None:
+    async with listening(service.app) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        writer.write(
+            f"GET /api/sagas HTTP/1.0\r\nHost: {url.removeprefix('http://')}\r\nConnection: close\r\n\r\n".encode()
+        )
+        answer = await reader.read()
+        writer.close()
+    assert b" 401 " in answer.split(b"\r\n")[0]
+    assert b"HTTP/1.0" in answer
+
+
+@pytest.mark.parametrize(
+    "header", ["User-Agent", "Accept", "Sec-Fetch-Site", "Idempotency-Key", "X-Request-ID", "X-Operator"]
+)
+async def test_what_programs_and_browsers_say_is_no_proxy(service: Service, header: str) -> None:
+    answer = await service.client.get("/api/sagas", headers={header: "same-origin"})
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(

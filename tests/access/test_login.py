@@ -1,5 +1,6 @@
 """Logging a browser in: what it gets, what that is good for, and how it ends."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -185,7 +186,7 @@ async def test_the_cookie_is_for_our_own_pages_and_no_script(service: Service, s
         assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (True, "strict", "/", "")
         assert bool(cookie["secure"]) is (scheme == "https")
         assert cookie["max-age"] == "43200"
-        assert len(cookie.value) == 43
+        assert re.fullmatch(r"[A-Za-z0-9_-]{43}\.[0-9a-f]{64}", cookie.value)
         assert ("strict-transport-security" in answer.headers) is (scheme == "https")
         assert answer.headers["cache-control"] == "no-store"
 
@@ -341,7 +342,7 @@ async def test_a_removed_key_ends_its_logins_and_one_that_may_less_may_less(migr
 
 async def test_while_the_database_is_away_nobody_is_out(migrated: str) -> None:
     async with asking("postgresql+asyncpg://nobody@127.0.0.1:1/nothing") as homeless, browser(homeless) as client:
-        client.cookies.set(NAME, "whatever", domain="localhost.local")
+        client.cookies.set(NAME, f"{'x' * 43}.{'0' * 64}", domain="localhost.local")
         assert (await client.get("/sagas")).status_code == 503
         assert (await client.get("/api/sagas")).status_code == 503
         assert (await _log_in(client)).status_code == 503

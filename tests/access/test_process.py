@@ -1,5 +1,7 @@
 """The service as its users run it, with keys from a file and an issuer that comes late; and what its log says of it."""
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -89,5 +91,36 @@ async def test_where_nothing_is_configured_the_log_says_so(migrated: str, tmp_pa
 
     try:
         await until(says_so, 20)
+    finally:
+        service.stop()
+
+
+async def test_the_file_of_keys_is_read_again_when_the_process_is_told(
+    migrated: str, vhost: str, tmp_path: Path
+) -> None:
+    entries = tmp_path / "entries"
+    entries.write_text(f"{OPERATES[1]}\n")
+    environment = {"DATABASE_URL": migrated, "RABBITMQ_URL": vhost, "API_KEYS_FILE": str(entries)}
+    service = Service(tmp_path, environment)
+
+    async def said(event: str) -> bool:
+        return event in [one["event"] for one in told(service.log)]
+
+    async def status(presented: str) -> int:
+        return (await client.get("/api/sagas", headers=header(presented))).status_code
+
+    other, entry = make_key("ann", [Scope.OPERATE])
+    try:
+        await service.ready()
+        async with httpx2.AsyncClient(base_url=service.url) as client:
+            assert [await status(OPERATES[0]), await status(other)] == [200, 401]
+            entries.write_text("nonsense\n")
+            os.kill(service.child.pid, signal.SIGHUP)
+            await until(lambda: said("the API keys were not read again; those before are kept"), 20)
+            assert [await status(OPERATES[0]), await status(other)] == [200, 401]
+            entries.write_text(f"{entry}\n")
+            os.kill(service.child.pid, signal.SIGHUP)
+            await until(lambda: said("the API keys were read again"), 20)
+            assert [await status(OPERATES[0]), await status(other)] == [401, 200]
     finally:
         service.stop()

@@ -109,3 +109,60 @@ def test_an_empty_file_of_keys_is_a_mistake(monkeypatch: pytest.MonkeyPatch, els
     monkeypatch.setenv("API_KEYS_FILE", str(elsewhere / "entries"))
     with pytest.raises(ConfigurationError, match="API_KEYS: names no key"):
         load()
+
+
+NAMES = ["ACCESS", "API_KEYS", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_JWKS_URL", "JWT_PUBLIC_KEY", "PUBLIC_URL"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "TRUSTED_SENDERS", "API_KEYS_FILE", "JWT_PUBLIC_KEY_FILE"])
+@pytest.mark.parametrize("value", ["", "  "])
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_an_empty_word_about_access_is_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: Path, name: str, value: str, place: str
+) -> None:
+    if place == "environment":
+        monkeypatch.setenv(name, value)
+    else:
+        (elsewhere / ".env").write_text(f"{name}={value}\n")
+    with pytest.raises(ConfigurationError, match=f"^{name}: "):
+        load()
+
+
+@pytest.mark.parametrize("name", ["ACCESS", "TRUSTED_SENDERS", "JWT_ISSUER", "PUBLIC_URL"])
+def test_an_empty_file_about_access_is_a_mistake(monkeypatch: pytest.MonkeyPatch, elsewhere: Path, name: str) -> None:
+    (elsewhere / "empty").write_text("\n")
+    monkeypatch.setenv(f"{name}_FILE", str(elsewhere / "empty"))
+    with pytest.raises(ConfigurationError, match=f"{name}: is empty"):
+        load()
+
+
+@pytest.mark.parametrize(
+    "name", ["API_KEY", "APIKEYS", "API_KEY_FILE", "JWT_ISSUERS", "JWT_SECRET", "TRUSTED_SENDER", "PUBLIC_URI", "ACCES"]
+)
+def test_a_word_about_access_that_is_mistyped_is_not_passed_over(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "secret")
+    with pytest.raises(ConfigurationError, match=f"^{name}: there is no such setting") as raised:
+        load()
+    assert "secret" not in str(raised.value)
+
+
+def test_what_a_platform_sets_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    _set(monkeypatch, {"JWT_SERVICE_HOST": "10.0.0.1", "JWT_PORT": "tcp://10.0.0.1:80", "JWT_PORT_80_TCP_ADDR": "x"})
+    _set(monkeypatch, {"ACCESS_LOG": "x", "AWS_ACCESS_KEY_ID": "x"})
+    load()
+
+
+@pytest.mark.parametrize("beside", [{"API_KEYS": f"ops:{SHA}:operate"}, {"PUBLIC_URL": "https://orders.example"}])
+def test_local_stands_alone(monkeypatch: pytest.MonkeyPatch, beside: dict[str, str]) -> None:
+    _set(monkeypatch, {"ACCESS": "local"} | beside)
+    with pytest.raises(ConfigurationError, match=r"^ACCESS: `local` stands alone"):
+        load()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://orders.example", "orders.example", "https://u:p@orders.example", "https://o/?a"]
+)
+def test_a_public_address_is_one_over_tls(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PUBLIC_URL", url)
+    with pytest.raises(ConfigurationError, match=r"^PUBLIC_URL: "):
+        load()

@@ -384,3 +384,26 @@ def test_of_published_keys_those_are_taken_that_sign_tokens() -> None:
 def test_a_set_without_a_key_is_none(document: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the words are the parser's
         keys_of_set(document)
+
+
+@pytest.mark.parametrize(
+    ("typ", "changed", "status"),
+    [
+        ("JWT", {}, 200),
+        ("at+jwt", {}, 200),
+        ("application/at+JWT", {"token_use": "access", "typ": "Bearer"}, 200),
+        ("logout+jwt", {}, 401),
+        ("JWT", {"typ": "ID"}, 401),
+        ("JWT", {"typ": "Refresh"}, 401),
+        ("JWT", {"token_use": "id"}, 401),
+        ("JWT", {"at_hash": "x"}, 401),
+    ],
+)
+async def test_an_access_token_is_taken_and_no_other_kind(typ: str, changed: dict[str, str], status: int) -> None:
+    presented = jwt.encode(claims(ANN, READ, **changed), RSA, "RS256", {"kid": "rsa", "typ": typ})
+    tokens = Tokens(ISSUER, AUDIENCE, OneKey(key_of_pem(pem(RSA))))
+    if status == 200:
+        await tokens.read(presented)
+    else:
+        with pytest.raises(ProblemError, match="no access token"):
+            await tokens.read(presented)

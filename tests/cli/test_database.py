@@ -1,6 +1,7 @@
 """`migrate` and `verify` on a real database."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
@@ -8,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from handlers.cli import database as commands
 from saga.cells import Signal
-from saga.database import connect, schema_is_current
+from saga.database import connect, schema_is_current, sessions
+from saga.logins import Identity, keep_login
 from tests.cli.conftest import CommandLine
 from tests.http.conftest import HAPPY, Service
 
@@ -99,3 +101,19 @@ async def test_a_database_that_is_not_there_ends_with_4_and_none_at_all_with_2()
         assert "the database at DATABASE_URL" in await away.run(command, code=4)
         assert "DATABASE_URL is not set" in await CommandLine(NOBODY).run(command, code=2)
         assert "DATABASE_URL" in await CommandLine(NOBODY, "mysql://x").run(command, code=2)
+
+
+async def test_sessions_are_listed_and_ended(migrated: str) -> None:
+    shell = CommandLine(NOBODY, migrated)
+    engine = connect(migrated, connections=1, name="test")
+    async with sessions(engine)() as session, session.begin():
+        for cookie, name in (("a", "key:ops"), ("b", "key:ann"), ("c", "key:eve")):
+            who = Identity(name, None, ["operate"], "key:x")
+            assert await keep_login(session, cookie, who, timedelta(hours=1), None)
+    await engine.dispose()
+    listed = (await shell.run("sessions")).splitlines()
+    assert [line.split()[1] for line in listed[1:]] == ["key:ops", "key:ann", "key:eve"]
+    assert "1 logged out" in await shell.run("sessions", "--end", listed[2].split()[0])
+    assert "key:ann" not in await shell.run("sessions")
+    assert "2 logged out" in await shell.run("sessions", "--end-all")
+    assert "key:" not in await shell.run("sessions")

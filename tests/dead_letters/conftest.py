@@ -178,10 +178,10 @@ class Api:
 
 def letters_app(pool: AsyncEngine, bus: Bus, senders: Senders | None = None) -> FastAPI:
     """The routes as an application."""
-    app = FastAPI()
+    app = FastAPI(openapi_url=None)
     answer_problems(app)
     app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy(), senders or Senders(bus.user))))
-    access = Access(sessions(pool))
+    access = Access(sessions(pool), local=True)
     guard(app, access, Limits(), refusing_pages(access))
     return app
 

@@ -191,7 +191,7 @@ async def serving(
         asyncapi=asyncapi,
         watch=watch,
         metrics=metrics,
-        access=access or Access(pool),
+        access=access or Access(pool, local=True),
         limits=limits,
         more=more,
     )

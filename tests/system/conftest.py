@@ -23,7 +23,7 @@ from local.participant import Participant
 from local.stand_in import ledger_path
 from tests.direct import Direct
 from tests.forked import Forked
-from tests.service import PROJECT, Service
+from tests.service import PROJECT, Service, with_access
 from tests.waiting import until
 
 PRODUCT = "5b1f7f0e-9a3e-4c40-8d1f-0f6f2a6e0c11"
@@ -222,7 +222,7 @@ def failed_start(folder: Path, env: dict[str, str]) -> str:
     """What a start says that goes wrong."""
     log = folder / "start.log"
     run = ["run", "app:app", "--port", "0"]
-    start = Forked(run, log=log, env={"PATH": os.environ["PATH"], **env}, cwd=PROJECT)
+    start = Forked(run, log=log, env={"PATH": os.environ["PATH"], **with_access(env)}, cwd=PROJECT)
     start.wait(60)
     assert start.returncode, log.read_text()
     said = log.read_text()

@@ -59,6 +59,9 @@ WRONG: list[tuple[dict[str, str | None], str]] = [
     ({"WEBHOOK_DENY": "10.0.0.1/8"}, "WEBHOOK_DENY: must be networks"),
     ({"API_KEYS": "ops:secret:operate"}, "API_KEYS: entry 1 is not id:sha256-of-the-secret:scope"),
     ({"JWT_ISSUER": "https://issuer.example"}, "JWT_ISSUER, JWT_AUDIENCE, and one of JWT_JWKS_URL and"),
+    ({"ACCESS": "lokal"}, "ACCESS: Input should be 'local'"),
+    ({"API_KEYS": ""}, "API_KEYS: is empty"),
+    ({"API_KEY": "x"}, "API_KEY: there is no such setting; API_KEYS is one"),
     ({"OTEL_TRACES_SAMPLER": "sometimes"}, "OTEL_TRACES_SAMPLER: must be one of always_on, always_off, traceidratio"),
     ({"OTEL_BSP_SCHEDULE_DELAY": "soon"}, "OTEL_BSP_SCHEDULE_DELAY: Input should be a valid integer"),
 ]

@@ -30,9 +30,10 @@ class Door(Access):
     """Takes everybody for who the test says it is."""
 
     def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
         self.asks: Caller
 
-    async def caller(self, connection: HTTPConnection) -> Caller:
+    async def caller(self, connection: HTTPConnection, *, asked_anew: bool = True) -> Caller:
         return self.asks
 
 
