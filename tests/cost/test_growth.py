@@ -25,8 +25,8 @@ from starlette.responses import FileResponse
 from handlers.access.callers import Scope
 from handlers.access.keys import find_key, make_key, parse_keys
 from handlers.access.local import local_caller
-from handlers.access.own_page import from_own_page
 from handlers.access.signing import OneKey, SigningKey, keys_of_set
+from handlers.access.site import Site
 from handlers.access.tokens import MOST_BYTES, Tokens
 from handlers.conditional import _matches, _wait_seconds
 from handlers.connections import MAX_HEAD_BYTES
@@ -35,7 +35,6 @@ from handlers.dashboard.letter_body import shown
 from handlers.dashboard.words import typed
 from handlers.dead_letter_views import _readable
 from handlers.dead_letters import _order_id
-from handlers.live_socket import require_own_page
 from handlers.operators import operator
 from handlers.paging import After, place
 from handlers.strict_body import content_type_of, read_body
@@ -241,7 +240,7 @@ EATERS = {
     "CancelOrder": Eater(lambda body: read_as(CancelOrder, body), JSON_BYTES, BODIES),
     "a reply": Eater(lambda body: read_as(PaymentFailed, body), JSON_BYTES, BODIES),
     "a dead letter's order": Eater(_order_id, JSON_BYTES, BODIES),
-    "a dead letter's text": Eater(_readable, JSON_BYTES, BYTES),
+    "a dead letter's text": Eater(lambda body: _readable(body, whole=False), JSON_BYTES, BYTES),
     "a dead letter's page": Eater(shown, JSON_BYTES, BYTES),
     "an amount": Eater(
         TypeAdapter(Money).validate_python,
@@ -275,8 +274,10 @@ EATERS = {
     "a range": Eater(lambda text: FileResponse._parse_range_header(f"bytes={text}", 1_500_000), MAX_HEAD_BYTES, TEXTS),
     "Host": Eater(lambda text: local_caller(request("host", text)), MAX_HEAD_BYTES, TEXTS),
     "an origin": Eater(lambda text: local_caller(request("origin", text)), MAX_HEAD_BYTES, TEXTS),
-    "an origin of a form": Eater(lambda text: from_own_page(headers("origin")(text)), MAX_HEAD_BYTES, TEXTS),
-    "an origin of a WebSocket": Eater(lambda text: require_own_page(headers("origin")(text)), MAX_HEAD_BYTES, TEXTS),
+    "an origin of a form": Eater(lambda text: Site().sent(headers("origin")(text)), MAX_HEAD_BYTES, TEXTS),
+    "an origin of a WebSocket": Eater(
+        lambda text: Site().require_no_other_page(headers("origin")(text)), MAX_HEAD_BYTES, TEXTS
+    ),
     "X-Operator": Eater(lambda text: operator(local_caller(request("x", "y")), text), MAX_HEAD_BYTES, TEXTS),
     "traceparent": Eater(valid, MAX_HEAD_BYTES, TEXTS),
     "an API key": Eater(lambda text: find_key(KEYS, f"ok_{text}"), MAX_HEAD_BYTES, TEXTS),
