@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from pamqp import encode
 from pydantic_core import to_json
@@ -37,6 +37,8 @@ def test_every_value_comes_back_as_it_was(value: Any) -> None:
     assert "\\u0000" not in json.dumps(written).replace("\\\\u0000", "")
 
 
+# tables are large
+@settings(max_examples=settings().max_examples // 5)
 @given(some.dictionaries(some.text(some.characters(exclude_categories=["Cs"]), max_size=40), VALUES))
 def test_every_table_can_be_sent_on(table: dict[str, Any]) -> None:
     encode.field_table(sendable(table))

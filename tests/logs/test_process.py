@@ -70,7 +70,7 @@ def test_on_a_terminal_it_is_coloured_text() -> None:
 @pytest.fixture
 def workers(tmp_path: Path) -> Iterator[Service]:
     """Two of them, without servers."""
-    nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": "amqp://127.0.0.1:9/"}
+    nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:9/x", "RABBITMQ_URL": "amqp://user:password@127.0.0.1:9/"}
     service = Service(tmp_path, nowhere | {"FASTSTREAM_LOG_LEVEL": "debug"}, workers=2)
     yield service
     service.stop()
