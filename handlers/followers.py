@@ -13,6 +13,7 @@ from uuid import UUID
 from starlette.types import Scope
 
 from handlers.access.callers import Caller
+from handlers.access.callers import Scope as Right
 from handlers.access.guard import still_in
 from handlers.access.limits import AtOnce
 from handlers.hanging_up import hang_up_of
@@ -126,7 +127,7 @@ class Follower:
             UnknownOrderError: there is no such order.
             UnknownTableError: another release has to tell.
         """
-        return await self._all.snapshots.take(order_id)
+        return await self._take(order_id)
 
     async def changes(self, order_id: UUID, now: Snapshot) -> AsyncIterator[Snapshot | None]:
         """How the saga stands after every change from `now` on; None where nothing changed for a while.
@@ -168,6 +169,10 @@ class Follower:
             # its server notices, and then whoever waits for the client to leave
             await asyncio.sleep(GOODBYE_SECONDS)
 
+    async def _take(self, order_id: UUID) -> Snapshot:
+        may_operate: bool = self._scope["caller"].may(Right.OPERATE)
+        return await self._all.snapshots.take(order_id, to_operators=may_operate)
+
     async def _newer(self, order_id: UUID, seen: Snapshot) -> Snapshot:
         """How it stands once it has changed, or `seen` when the service stops. While the database is away it waits."""
         while True:
@@ -175,7 +180,7 @@ class Follower:
             if self._all.watch.closed:
                 return seen
             try:
-                return await self._all.snapshots.take(order_id)
+                return await self._take(order_id)
             except DATABASE_ERRORS as error:
                 if not classify(error).transient:
                     raise

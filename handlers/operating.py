@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import Field
 
-from handlers.access.callers import AnyCaller
+from handlers.access.callers import AnyCaller, Scope
 from handlers.access.limits import spend_rows
 from handlers.actions import Actions, Truth
 from handlers.asking_again import BulkAnswer, ask_all_again
@@ -95,7 +95,8 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
             await actions.find(order_id, caller.user_id)
         # a customer cancels as a customer; who does it for one is on record
         actor = None if caller.local or caller.user_id else caller.name
-        return _shown(await actions.cancel(order_id, body.reason if body else None, actor=actor), policy, 202)
+        cancelled = await actions.cancel(order_id, body.reason if body else None, actor=actor)
+        return _shown(cancelled, policy, 202, to_operators=caller.may(Scope.OPERATE))
 
     @router.get("/sagas", response_model=SagaPage, responses=documented(422, 503))
     async def list_(request: Request, wanted: Annotated[SagaQuery, Query()]) -> Response:
@@ -104,7 +105,9 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         async with sessions() as session:
             found = await list_sagas(session, wanted.filter(), wanted.limit + 1, place(wanted.after))
         sagas, following = cut(found, wanted.limit, place_of)
-        return as_json(SagaPage(items=[saga_view(stored, policy) for stored in sagas], next=following))
+        return as_json(
+            SagaPage(items=[saga_view(stored, policy, to_operators=True) for stored in sagas], next=following)
+        )
 
     @router.post("/sagas/retry", responses=documented(*OF_BODIES))
     async def retry_many(
@@ -143,6 +146,8 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
     return router
 
 
-def _shown(stored: Stored, policy: Policy, status: int = 200) -> Response:
+def _shown(stored: Stored, policy: Policy, status: int = 200, *, to_operators: bool = True) -> Response:
     ended = stored.saga.completed_at is not None
-    return respond(Shown(saga_view(stored, policy), stored.saga.updated_at, final=ended), status)
+    return respond(
+        Shown(saga_view(stored, policy, to_operators=to_operators), stored.saga.updated_at, final=ended), status
+    )

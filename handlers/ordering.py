@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Request, Response
 
-from handlers.access.callers import AnyCaller, Caller
+from handlers.access.callers import AnyCaller, Caller, Scope
 from handlers.access.limits import ORDERS_AGAIN_SECONDS, AtOnce, Limits, spend_rows, too_many
 from handlers.access.refusals import forbidden
 from handlers.conditional import CONDITIONAL_HEADERS, DOCUMENTED, IfNoneMatch, Prefer, Shown, respond, show
@@ -123,7 +123,7 @@ def order_routes(engine: Engine, sessions: Sessions, policy: Policy, watch: Watc
         """How far an order has come, what is awaited, and all that happened on the way."""
         return await show(
             request,
-            lambda: _read_saga(sessions, order_id, policy, caller.orders_of),
+            lambda: _read_saga(sessions, order_id, policy, caller),
             lambda seen: changed(caller, order_id, "saga", seen),
             if_none_match,
             prefer,
@@ -182,13 +182,14 @@ async def _read_order(sessions: Sessions, order_id: UUID, user_id: UUID | None =
     return Shown(order_view(order), order.updated_at, final=order.status is not OrderStatus.PENDING)
 
 
-async def _read_saga(sessions: Sessions, order_id: UUID, policy: Policy, user_id: UUID | None) -> Shown:
+async def _read_saga(sessions: Sessions, order_id: UUID, policy: Policy, caller: Caller) -> Shown:
     async with sessions() as session:
-        stored = await store.find_saga(session, order_id, user_id)
+        stored = await store.find_saga(session, order_id, caller.orders_of)
     if stored is None:
         raise UnknownOrderError(order_id)
     require_known(stored.saga)
-    return Shown(saga_view(stored, policy), stored.saga.updated_at, final=stored.saga.completed_at is not None)
+    view = saga_view(stored, policy, to_operators=caller.may(Scope.OPERATE))
+    return Shown(view, stored.saga.updated_at, final=stored.saga.completed_at is not None)
 
 
 def _request(body: OrderBody, idempotency_key: str | None) -> OrderRequest:

@@ -35,7 +35,7 @@ class _Batch:
 
     asked: set[UUID] = field(default_factory=set)
     stored: dict[UUID, store.Stored] = field(default_factory=dict)
-    rendered: dict[UUID, Snapshot] = field(default_factory=dict)
+    rendered: dict[tuple[UUID, bool], Snapshot] = field(default_factory=dict)
     reading: asyncio.Task[None] | None = None
 
 
@@ -53,8 +53,8 @@ class Snapshots:
         self._next: _Batch | None = None
         self._turn = asyncio.Lock()
 
-    async def take(self, order_id: UUID) -> Snapshot:
-        """The saga of an order, as it is no sooner than now.
+    async def take(self, order_id: UUID, *, to_operators: bool = True) -> Snapshot:
+        """The saga of an order, as it is no sooner than now, and as operators see it, or others.
 
         Raises:
             UnknownOrderError: there is no such order.
@@ -70,9 +70,9 @@ class Snapshots:
         assert batch.reading is not None, "set where the batch is made"
         # who leaves must not take it from the others
         await asyncio.shield(batch.reading)
-        if order_id not in batch.rendered:
-            batch.rendered[order_id] = self._render(batch, order_id)
-        return batch.rendered[order_id]
+        if (order_id, to_operators) not in batch.rendered:
+            batch.rendered[order_id, to_operators] = self._render(batch, order_id, to_operators=to_operators)
+        return batch.rendered[order_id, to_operators]
 
     async def _read(self, batch: _Batch) -> None:
         async with self._turn:
@@ -80,13 +80,13 @@ class Snapshots:
             async with self._sessions() as session:
                 batch.stored = await store.find_orders(session, batch.asked)
 
-    def _render(self, batch: _Batch, order_id: UUID) -> Snapshot:
+    def _render(self, batch: _Batch, order_id: UUID, *, to_operators: bool) -> Snapshot:
         stored = batch.stored.get(order_id)
         if stored is None:
             raise UnknownOrderError(order_id)
         saga = stored.saga
         require_known(saga)
-        json = saga_view(stored, self._policy).model_dump_json(by_alias=True).encode()
+        json = saga_view(stored, self._policy, to_operators=to_operators).model_dump_json(by_alias=True).encode()
         return Snapshot(
             json, digest(json), saga.updated_at, saga.position.status, final=saga.position.open_command is None
         )

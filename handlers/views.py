@@ -15,7 +15,7 @@ from models.states import Command, CurrentStep, EntryStatus, IncidentKind, Order
 from saga import orders, store
 from saga.outlook import remaining_steps, waiting
 from saga.traceparent import trace_id
-from saga.values import Policy
+from saga.values import Entry, Policy
 
 _INSTANT_SCHEMA: dict[str, Any] = {
     "type": "string",
@@ -66,7 +66,7 @@ class EntryView(Wire):
     attempt: int = Field(ge=1, description="Which send of the command it is about.", examples=[1])
     event_id: UUID | None = Field(default=None, description="The message that brought it; null for timers and people.")
     actor: str | SkipJsonSchema[None] = Field(
-        default=None, exclude_if=_none, description="Who did it, where it was a person."
+        default=None, exclude_if=_none, description="Who did it, where it was an operator; told to operators alone."
     )
     count: int | SkipJsonSchema[None] = Field(
         default=None, exclude_if=_none, ge=2, description="How often it happened, where more than once."
@@ -157,8 +157,14 @@ def _instant_json(instant: datetime | None) -> str:
     return "null" if instant is None else f'"{instant_text(instant)}"'
 
 
-def saga_view(stored: store.Stored, policy: Policy) -> SagaView:
-    """A saga as the API shows it."""
+def saga_view(stored: store.Stored, policy: Policy, *, to_operators: bool) -> SagaView:
+    """A saga as the API shows it.
+
+    Args:
+        stored: the saga.
+        policy: how long it waits.
+        to_operators: whether who asks may operate: only they are told which of them did what, and what they noted.
+    """
     saga = stored.saga
     awaited = waiting(saga, policy)
     return SagaView(
@@ -166,7 +172,7 @@ def saga_view(stored: store.Stored, policy: Policy) -> SagaView:
         order_id=saga.order_id,
         status=saga.position.status,
         current_step=saga.position.current_step,
-        history=[EntryView.model_validate(entry) for entry in saga.history],
+        history=[EntryView.model_validate(entry if to_operators else _for_others(entry)) for entry in saga.history],
         created_at=saga.created_at,
         completed_at=saga.completed_at,
         updated_at=saga.updated_at,
@@ -176,3 +182,11 @@ def saga_view(stored: store.Stored, policy: Policy) -> SagaView:
         waiting=WaitingView.model_validate(awaited) if awaited else None,
         remaining_steps=[Command(step) for step in remaining_steps(saga)],
     )
+
+
+def _for_others(entry: Entry) -> dict[str, Any]:
+    """An entry without who did it, and without what they noted; what a customer said of their own order stays."""
+    told = {name: value for name, value in entry.items() if name != "actor"}
+    if "actor" in entry and "words" in entry:
+        told["message"] = entry["message"].partition(": ")[0]
+    return told

@@ -156,7 +156,7 @@ async def test_a_key_that_has_ended_or_is_gone_lets_nobody_in(migrated: str) -> 
 
 
 async def test_where_nothing_is_configured_nobody_is_let_in() -> None:
-    connection = HTTPConnection({"type": "http", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1)})
+    connection = HTTPConnection({"type": "http", "scheme": "http", "headers": [], "client": ("127.0.0.1", 1)})
     with pytest.raises(ProblemError) as refused:
         await Access(None).caller(connection)  # type: ignore[arg-type]
     assert refused.value.status_code == 401

@@ -74,7 +74,7 @@ async def test_keys_and_tokens_open_it_and_none_of_them_is_told_to_the_log(
         assert secret.removeprefix("ok_ops_").removeprefix("ok_shop_") not in log
     away = "the keys that tokens are signed with cannot be fetched; those known are kept"
     assert away in [one["event"] for one in told(service.log) if one["level"] == "warning"]
-    refused = [one for one in told(service.log) if one.get("http_status") == 401]
+    refused = [one for one in told(service.log) if (one["event"], one.get("http_status")) == ("request", 401)]
     assert [one["route"] for one in refused] == ["/api/orders", "/api/sagas"]
     assert complaints(service.log) == []
 

@@ -237,3 +237,21 @@ def test_a_service_starts_only_where_it_is_said_who_may_ask(given: dict[str, str
     else:
         with pytest.raises(ConfigurationError, match=f"^{said}"):
             settings.require_access(host)
+
+
+async def test_who_did_it_and_why_is_told_to_operators_alone(service: tuple[Service, _Door]) -> None:
+    api, door = service
+    customers, entry = make_key("shop", [Scope.ORDERS_READ_ANY, Scope.ORDERS_WRITE])
+    door.replace_keys(parse_keys(f"{ENTRY} {entry}"))
+    order_id = await _order(api)
+    await api.client.post(f"/api/sagas/{order_id}/retry", json={"reason": "a note"}, headers=header(KEY))
+    cancelled = await api.client.post(f"/api/orders/{order_id}/cancel", headers=header(customers))
+    assert cancelled.status_code == 202
+    path = f"/api/orders/{order_id}"
+    for visitor, told in ((KEY, True), (customers, False)):
+        for shown in (f"{path}/saga", f"{path}/events"):
+            answer = await api.client.get(shown, headers=header(visitor))
+            assert ("key:ops" in answer.text) is told, shown
+            assert ("a note" in answer.text) is told, shown
+    assert "key:ops" not in cancelled.text
+    assert "a note" not in cancelled.text

@@ -38,9 +38,9 @@ async def test_a_thousand_cost_one_query_a_tick_and_one_more_a_change(
 ) -> None:
     rendered = []
 
-    def counted(*told: Any) -> Any:
+    def counted(*told: Any, **more: Any) -> Any:
         rendered.append(told)
-        return saga_view(*told)
+        return saga_view(*told, **more)
 
     monkeypatch.setattr(snapshots, "saga_view", counted)
     assert room_for(3000) == 3000, "the hard limit of open files is too low for this test"
