@@ -16,6 +16,7 @@ from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 
+from handlers.strict_json import uncollected
 from models.messages import MAX_BODY_BYTES
 from models.states import Command
 from saga import metrics
@@ -182,6 +183,7 @@ def _order_id(body: bytes) -> UUID | None:
     if len(body) > MAX_BODY_BYTES:
         return None
     try:
-        return UUID(json.loads(body)["orderId"])
+        with uncollected():
+            return UUID(json.loads(body)["orderId"])
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
