@@ -16,6 +16,7 @@ from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 
+from handlers.strict_json import uncollected
 from models.states import Command
 from saga import metrics
 from saga.amqp_reading import whole_body
@@ -207,6 +208,7 @@ def _latest_death(headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _order_id(body: bytes) -> UUID | None:
     try:
-        return UUID(json.loads(body)["orderId"])
+        with uncollected():
+            return UUID(json.loads(body)["orderId"])
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None

@@ -176,24 +176,23 @@ async def chatter(port: int, order_id: str, frames: bytes) -> None:
 
 async def test_hostile_messages_keep_nobody_waiting(process: Service, vhost: str, direct: Direct) -> None:
     await process.ready()
-    connection = await aio_pika.connect(vhost)
-    async with connection:
+    async with await aio_pika.connect(vhost) as connection:
         exchange = await (await connection.channel()).get_exchange("domain")
-        published, rounds = 0, []
+        published = 0
+
+        async def refused() -> bool:
+            stored = await direct.rows("SELECT count(*) AS letters FROM dead_letters")
+            return bool(stored[0]["letters"] >= published)
+
+        slowest: dict[str, float] = dict.fromkeys(MESSAGES, 60.0)
         for _ in range(ROUNDS):
-            with somebody_else(process.port) as seconds:
-                for key in ("domain.order.CreateOrder", "domain.billing.PaymentFailed"):
-                    for body, headers in MESSAGES.values():
+            for name in [name for name, seconds in slowest.items() if seconds >= WITHIN]:
+                body, headers = MESSAGES[name]
+                with somebody_else(process.port) as seconds:
+                    for key in ("domain.order.CreateOrder", "domain.billing.PaymentFailed"):
+                        published += 1
                         message = aio_pika.Message(body, headers=headers, message_id=str(published))
                         await exchange.publish(message, routing_key=key)
-                        published += 1
-
-                async def refused(count: int = published) -> bool:
-                    stored = await direct.rows("SELECT count(*) AS letters FROM dead_letters")
-                    return bool(stored[0]["letters"] >= count)
-
-                await until(refused, 60)
-            rounds.append(max(seconds))
-            if rounds[-1] < WITHIN:
-                break
-    assert rounds[-1] < WITHIN, rounds
+                    await until(refused, 60)
+                slowest[name] = max(seconds, default=0.0)
+    assert {name: seconds for name, seconds in slowest.items() if seconds >= WITHIN} == {}
