@@ -49,6 +49,8 @@ from saga.webhooks.addresses import LONGEST_URL, destination
 from saga.webhooks.answers import excerpt, retry_after
 from tests.cost.growth import FACTOR, MOST, growth
 
+pytestmark = pytest.mark.long
+
 JSON_BYTES = 32 * 1024
 """Of the largest JSON text here, though more is taken: all that is made of it fits into the caches of a processor."""
 NOW = datetime(2026, 1, 15, tzinfo=UTC)

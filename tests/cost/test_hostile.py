@@ -25,6 +25,8 @@ from tests.service import Service, complaints
 from tests.system.conftest import order_body
 from tests.waiting import until
 
+pytestmark = pytest.mark.long
+
 WITHIN = 1.0
 """Seconds in which others are answered meanwhile."""
 ROUNDS = 5

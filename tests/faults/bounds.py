@@ -71,10 +71,12 @@ def _of_request(body: dict[str, Any], work: OrderRequest) -> Iterator[str]:
         yield from _id("productId", given.get("productId"), UUID(taken["productId"]))
         yield from _text("productName", given.get("productName"), taken["productName"], range(1, 201))
         quantity, price = given.get("quantity"), given.get("price")
-        if type(quantity) is not int or not 1 <= quantity <= 1_000_000 or quantity != taken["quantity"]:
+        # JSON has one kind of number: 1.0 and 1E0 are 1
+        whole = Decimal(quantity) if type(quantity) in (int, _Number) else None
+        if whole is None or not 1 <= whole <= 1_000_000 or whole != taken["quantity"]:
             yield f"quantity: {quantity!r} became {taken['quantity']!r}"
         yield from _money(price, taken["price"])
-        total += quantity * Decimal(taken["price"])
+        total += taken["quantity"] * Decimal(taken["price"])
     if total != work.total_amount or not 0 <= total < _MOST or not work.total_amount.is_finite():
         yield f"the total is {total}, and became {work.total_amount}"
 

@@ -13,6 +13,7 @@ PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "tests/dashboard/test_forms.py",
             "tests/dashboard/test_timeline.py",
         ),
+        "cost": ("tests/cost",),
         "poison": ("tests/faults/test_poison.py", "tests/faults/test_poison_on_the_bus.py"),
         "openapi": ("tests/faults/test_openapi.py",),
         "disorder": ("tests/faults/test_duplicates.py",),
