@@ -22,7 +22,7 @@ from handlers.operators import Actor
 from handlers.paging import cut, place
 from handlers.problems import OF_BODIES, documented
 from handlers.strict_body import StrictRoute
-from handlers.views import SagaView, as_json, saga_view
+from handlers.views import CancelView, SagaView, as_json, cancel_view, saga_view
 from models.messages import Incoming
 from models.states import Command
 from saga.database import Sessions
@@ -85,17 +85,22 @@ def operating_routes(engine: Engine, sessions: Sessions, policy: Policy) -> APIR
         "/orders/{order_id}/cancel",
         status_code=202,
         tags=["orders"],
-        response_model=SagaView,
+        response_model=SagaView | CancelView,
         responses=documented(404, 409, *OF_BODIES),
     )
     async def cancel_order(caller: AnyCaller, order_id: UUID, body: Wish | None = None) -> Response:
-        """Give an order up, as long as its payment was not asked for. Twice is once; the saga tells how it goes on."""
+        """Give an order up, as long as its payment was not asked for. Twice is once; the saga tells how it goes on.
+
+        Who may not read the order is told of its saga's state alone.
+        """
         if caller.user_id:
             # an order stays its customer's: what is found now is theirs when it is cancelled
             await actions.find(order_id, caller.user_id)
         # a customer cancels as a customer; who does it for one is on record
         actor = None if caller.local or caller.user_id else caller.name
         cancelled = await actions.cancel(order_id, body.reason if body else None, actor=actor)
+        if not caller.reads:
+            return as_json(cancel_view(cancelled), 202)
         return _shown(cancelled, policy, 202, to_operators=caller.may(Scope.OPERATE))
 
     @router.get("/sagas", response_model=SagaPage, responses=documented(422, 503))

@@ -119,6 +119,16 @@ class SagaView(Wire):
     )
 
 
+class CancelView(Wire):
+    """What a client is told of a saga that may cancel an order and not read it."""
+
+    id: UUID = Field(examples=[_SAGA_ID])
+    order_id: UUID = Field(examples=[_ORDER_ID])
+    status: SagaStatus
+    current_step: CurrentStep
+    cancel_requested: bool
+
+
 def as_json(view: BaseModel, status: int = 200) -> Response:
     """The answer that shows this, as it is: FastAPI would validate it once more."""
     return Response(view.model_dump_json(by_alias=True), status, media_type="application/json")
@@ -181,6 +191,18 @@ def saga_view(stored: store.Stored, policy: Policy, *, to_operators: bool) -> Sa
         cancel_requested=saga.cancel_requested,
         waiting=WaitingView.model_validate(awaited) if awaited else None,
         remaining_steps=[Command(step) for step in remaining_steps(saga)],
+    )
+
+
+def cancel_view(stored: store.Stored) -> CancelView:
+    """The state of a saga, for a client that may not read the order."""
+    saga = stored.saga
+    return CancelView(
+        id=saga.id,
+        order_id=saga.order_id,
+        status=saga.position.status,
+        current_step=saga.position.current_step,
+        cancel_requested=saga.cancel_requested,
     )
 
 

@@ -67,6 +67,13 @@ class Caller:
         return None if self.may(Scope.ORDERS_READ_ANY) else self.user_id
 
     @property
+    def reads(self) -> bool:
+        """Whether they may read what they may write: the orders that `orders:write` is about."""
+        return bool({Scope.OPERATE, Scope.ORDERS_READ_ANY} & self.scopes) or (
+            self.user_id is not None and self.may(Scope.ORDERS_READ)
+        )
+
+    @property
     def owner(self) -> str:
         """Whose the things are that they make: the same with every request and credential of theirs."""
         return LOCAL if self.local else self.name

@@ -37,6 +37,7 @@ def _key(id_: str, *scopes: Scope, expires_at: datetime | None = None) -> tuple[
 _MADE = {
     "service": _key("shop", Scope.ORDERS_WRITE, Scope.ORDERS_READ_ANY),
     "service that may read its own, and has none": _key("reader", Scope.ORDERS_READ),
+    "writer": _key("till", Scope.ORDERS_WRITE),
     "operator": _key("ops", Scope.OPERATE),
     "scraper": _key("prometheus", Scope.METRICS),
     "subscriber": _key("crm", Scope.WEBHOOKS),

@@ -2,6 +2,7 @@
 
 import pytest
 from playwright.async_api import Route
+from starlette.applications import Starlette
 from starlette.requests import Request
 
 from handlers.dashboard.routing import error_page
@@ -126,7 +127,7 @@ async def test_that_the_service_is_away_is_said_and_that_it_is_back(visitor: Vis
 
 async def test_a_page_that_stood_in_for_another_gives_way_to_it(visitor: Visitor, shop: System) -> None:
     path = f"/sagas/{await shop.order(order_body())}"
-    request = Request({"type": "http", "method": "GET", "path": path, "headers": []})
+    request = Request({"type": "http", "method": "GET", "path": path, "headers": [], "app": Starlette()})
     stand_in = error_page(request, database_away("The database cannot be reached at the moment."))
 
     async def without_database(route: Route) -> None:
