@@ -222,7 +222,7 @@ async def test_an_operators_credential_is_in_the_history_and_beside_it_the_name(
 
 async def _actors(house: House, order_id: str) -> list[str]:
     """Who did what to a saga, as operators are told."""
-    sagas = (await house.ask("operator", "GET", "/api/sagas", params={"limit": 500})).json()["items"]
+    sagas = (await house.ask("operator", "GET", "/api/sagas", params={"limit": 100})).json()["items"]
     (history,) = [saga["history"] for saga in sagas if saga["orderId"] == order_id]
     return [entry["actor"] for entry in history if entry.get("actor")]
 

@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
+from local.broker import USER
+
 SECONDS = 10.0
 
 
@@ -33,7 +35,9 @@ class Bus:
 
     async def send(self, name: str, body: bytes, headers: dict[str, Any] | None = None) -> None:
         """Publish a command as it stands."""
-        message = aio_pika.Message(body, content_type="application/json", delivery_mode=2, headers=headers)
+        message = aio_pika.Message(
+            body, content_type="application/json", delivery_mode=2, headers=headers, user_id=USER
+        )
         await self.exchange.publish(message, f"domain.order.{name}", timeout=SECONDS)
 
     async def ask(
