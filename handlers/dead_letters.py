@@ -74,12 +74,22 @@ def dead_letters(
         if not _is_copy(message, own):
             # what this service dead-letters itself was counted when it did so
             metrics.DEAD_LETTERS.labels(arrival.reason).inc()
-        told = {"routing_key": arrival.routing_key, "reason": arrival.reason, "order_id": arrival.order_id}
-        if count:
-            log.info("stored a dead letter", **told, count=count)
-        else:
+        if not count:
             metrics.DEAD_LETTERS_NOT_KEPT.labels(arrival.reason).inc()
-            log.warning("a dead letter is not kept: too many of its sender's are open", **told)
+            log.warning(
+                "a dead letter is not kept: too many of its sender's are open",
+                routing_key=arrival.routing_key,
+                reason=arrival.reason,
+                order_id=arrival.order_id,
+            )
+            return
+        log.info(
+            "stored a dead letter",
+            routing_key=arrival.routing_key,
+            reason=arrival.reason,
+            order_id=arrival.order_id,
+            count=count,
+        )
 
     broker.subscriber(
         RabbitQueue(

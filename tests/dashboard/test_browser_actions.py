@@ -216,7 +216,7 @@ async def test_a_dead_letter_is_looked_at_and_given_up(visitor: Visitor, shop: S
     await visitor.page.get_by_label("Order", exact=True).fill(order_id)
     await visitor.button("Filter").click()
     await visitor.link(key).click()
-    await visitor.sees("There is no such order.")
+    await visitor.sees("no queue of this service is bound")
     assert (
         json.dumps({"note": CANARY_SHOWN}, ensure_ascii=False)[1:-1] in await visitor.page.locator("pre").inner_text()
     )

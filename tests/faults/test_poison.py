@@ -80,7 +80,9 @@ class Doors:
         Raises:
             RefusedError: it is refused.
         """
-        message = await self._decoders[key](SimpleNamespace(body=body, raw_message=SimpleNamespace(headers={})))
+        message = await self._decoders[key](
+            SimpleNamespace(body=body, raw_message=SimpleNamespace(headers={}, user_id=None))
+        )
         await self._handlers[key](message)
         return self.asked.pop()
 

@@ -119,7 +119,7 @@ async def test_secrets_of_another_key_end_the_start_and_stay_as_they_are(place: 
 async def test_a_service_without_the_key_does_not_start(place: Place, migrated: str, tmp_path: Path) -> None:
     place.wrapping = Wrapping([KEY])
     await place.subscribe()
-    text = failed_start(tmp_path, {"DATABASE_URL": migrated, "RABBITMQ_URL": "amqp://127.0.0.1:9/"})
+    text = failed_start(tmp_path, {"DATABASE_URL": migrated, "RABBITMQ_URL": "amqp://user:password@127.0.0.1:9/"})
     assert len([line for line in text.splitlines() if "WEBHOOK_SECRET_KEY: secrets of webhooks" in line]) == 1, text
 
 
@@ -131,7 +131,11 @@ async def test_a_service_with_a_key_wraps_what_is_stored_when_it_starts(
     file.write_bytes(base64.b64encode(KEY) + b"\n")
     service = Service(
         tmp_path,
-        {"DATABASE_URL": migrated, "RABBITMQ_URL": "amqp://127.0.0.1:9/", "WEBHOOK_SECRET_KEY_FILE": str(file)},
+        {
+            "DATABASE_URL": migrated,
+            "RABBITMQ_URL": "amqp://user:password@127.0.0.1:9/",
+            "WEBHOOK_SECRET_KEY_FILE": str(file),
+        },
     )
 
     async def wrapped() -> bool:
