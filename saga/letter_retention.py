@@ -18,14 +18,15 @@ KEPT_FOR = timedelta(days=30)
 PIECE = 100
 """As many are deleted by one statement: each may have 1 MiB."""
 
-# in the words of the partial index
+# in the words of the partial index; picked in WITH, which runs once, however the deletion is planned
 _DELETE = text("""
-DELETE FROM dead_letters WHERE id IN (
+WITH picked AS MATERIALIZED (
     SELECT id FROM dead_letters
     WHERE coalesce(redriven_at, discarded_at) < now() - :kept
       AND (redriven_at IS NOT NULL OR discarded_at IS NOT NULL)
     ORDER BY coalesce(redriven_at, discarded_at) LIMIT :piece FOR UPDATE SKIP LOCKED
 )
+DELETE FROM dead_letters WHERE id IN (SELECT id FROM picked)
 """).bindparams(bindparam("kept", type_=Interval()))
 
 

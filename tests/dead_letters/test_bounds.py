@@ -17,6 +17,7 @@ from saga.bus import Bus
 from saga.database import statements
 from saga.letter_retention import KEPT_FOR, LetterRetention
 from saga.outbox import DEAD_LETTER_EXCHANGE
+from tests.databases import connect_looping
 from tests.dead_letters.conftest import Api, Table, Wire, problem, take
 from tests.relay.conftest import envelope
 from tests.waiting import until
@@ -157,7 +158,9 @@ async def test_closed_letters_are_deleted_after_their_time_in_pieces_and_open_on
             {"age": age},
         )
     monkeypatch.setattr(letter_retention, "PIECE", 1)
-    await LetterRetention(statements(pool)).delete()
+    loops = connect_looping(pool.url)
+    await LetterRetention(statements(loops)).delete()
+    await loops.dispose()
     assert {row["body"] for row in await table.rows()} == {b"c", b"e", b"f"}
 
 
