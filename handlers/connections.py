@@ -67,20 +67,25 @@ class _Flow(FlowControl):
     And nothing more is read while what has come is held: whatever uvicorn wishes meanwhile counts afterwards.
     """
 
-    def __init__(self, transport: Any, changed: Callable[[], None]) -> None:
+    def __init__(self, transport: Any, changed: Callable[[], None], resumed: Callable[[], None]) -> None:
         super().__init__(transport)
         self.awaited = False
+        self.stopped = False
+        """Whether the application has enough for now."""
         self._changed = changed
-        self._held = self._stopped = False
+        self._resumed = resumed
+        self._held = False
 
     def pause_reading(self) -> None:
         """Read nothing more."""
-        self._stopped = True
+        self.stopped = True
         super().pause_reading()
 
     def resume_reading(self) -> None:
         """Read on, unless what has come is held."""
-        self._stopped = False
+        if self.stopped:
+            self.stopped = False
+            self._resumed()
         if not self._held:
             super().resume_reading()
 
@@ -92,7 +97,7 @@ class _Flow(FlowControl):
     def release(self) -> None:
         """Read on, if uvicorn does."""
         self._held = False
-        if not self._stopped:
+        if not self.stopped:
             super().resume_reading()
 
     async def drain(self) -> None:
@@ -130,7 +135,7 @@ class Punctual(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to wait."""
         super().connection_made(transport)
-        self.flow = _Flow(transport, self._look)
+        self.flow = _Flow(transport, self._look, self._wait_anew)
         self._look()
         if len(self.connections) > self.most[Owed.HEAD]:
             self._make_room(Owed.HEAD, Owed.ANSWER)
@@ -271,9 +276,9 @@ class Punctual(H11Protocol):
 
     def _time_passes(self) -> None:
         now = self.loop.time()
-        if self._owes is Owed.BODY and self.flow.read_paused:
+        if self._owes is Owed.BODY and self.flow.stopped:
             # it is we who do not read
-            self._since = self._moved = now
+            self._wait_anew()
         if self._owes is Owed.ANSWER and self.transport.get_write_buffer_size() < self._unwritten:
             self._moved, self._unwritten = now, self.transport.get_write_buffer_size()
         assert self._owes is not None, "the timer is cancelled when nothing is owed any more"
@@ -284,6 +289,10 @@ class Punctual(H11Protocol):
             self._timer = self.loop.call_later(due - now, self._time_passes)
         else:
             self._cut(_LATE)
+
+    def _wait_anew(self) -> None:
+        """Wait for the client as if it had not been waited for: it was the application that did not read."""
+        self._since = self._moved = self.loop.time()
 
     def _make_room(self, *owed: Owed) -> None:
         """Cut the connection that has owed this the longest: another one, unless all others are busy."""

@@ -18,7 +18,7 @@ from tests.shared import shared_rabbitmq
 
 SEED = 20260115
 """The seed of all that is drawn, unless `--seed` chooses another: a run of the gate is like any other."""
-EXAMPLES, MANY_EXAMPLES = 50, 1_000
+EXAMPLES, MANY_EXAMPLES = 50, 500
 """Of each property that hypothesis searches: in the gate, and at length."""
 DEAREST = ("mortal_rabbitmq", "rabbitmq", "postgres")
 """Servers, the dearest first. What uses them mostly waits: it begins first, and what needs the CPU alone fills in."""

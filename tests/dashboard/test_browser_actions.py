@@ -224,6 +224,7 @@ async def test_a_dead_letter_is_looked_at_and_given_up(visitor: Visitor, shop: S
     assert await visitor.faults() == []
     # no queue of ours has had it
     assert await visitor.page.get_by_role("button", name="Redrive").count() == 0
+    await visitor.page.get_by_text("Give it up instead").click()
     await visitor.page.get_by_label("Reason").fill("nobody's")
     await visitor.button("Discard it").click()
     await visitor.sees("The letter was given up.")
