@@ -19,11 +19,12 @@ does it); one order per request; rest within the time that is given. A run that 
 import asyncio
 import selectors
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Any, cast
 from unittest.mock import patch
@@ -234,13 +235,13 @@ class Run:
     def tell(self, what: str) -> None:
         self.story.append(f"{asyncio.get_running_loop().time():8.3f}  {what}")
 
-    def soon(self, coroutine: Coroutine[Any, Any, Any], within: float) -> None:
-        """Let something happen some time soon; sometimes much later."""
+    def soon(self, happen: Callable[[], Coroutine[Any, Any, Any]], within: float) -> None:
+        """Let something happen some time soon; sometimes much later, and never where the run has ended before."""
         delay = self.random.random() * (within * 20 if self.chance(0.05) else within)
 
         async def later() -> None:
             await asyncio.sleep(delay)
-            await coroutine
+            await happen()
 
         task = asyncio.create_task(later())
         self._tasks.add(task)
@@ -279,7 +280,7 @@ class Run:
         if self.chance(0.12):
             return
         for _ in range(1 + self.chance(0.15)):
-            self.soon(deliver(), within=2.0)
+            self.soon(deliver, within=2.0)
 
     async def _participate(self, command: Command, command_id: UUID, order_id: UUID) -> None:
         before = self.books[order_id]
@@ -345,7 +346,7 @@ class Run:
         if self.database.sagas:
             stored = self.random.choice(list(self.database.sagas.values()))
             if event := when_due(stored.saga):
-                self.soon(self.hand_in(event), within=10.0)
+                self.soon(partial(self.hand_in, event), within=10.0)
 
     async def crash(self) -> None:
         """A worker is killed, and started again."""
@@ -368,12 +369,12 @@ class Run:
         """Orders, faults, then calm; until everything is at rest."""
         self.workers = [Worker(self), Worker(self)]
         for number in range(ORDERS):
-            self.soon(self.order(number), within=20.0)
+            self.soon(partial(self.order, number), within=20.0)
         for _ in range(ORDERS * 2):
-            self.soon(self._at_some_time(self.meddle), within=1.0)
-            self.soon(self._at_some_time(self.stray_timer), within=1.0)
+            self.soon(partial(self._at_some_time, self.meddle), within=1.0)
+            self.soon(partial(self._at_some_time, self.stray_timer), within=1.0)
         for _ in range(8):
-            self.soon(self._at_some_time(self.crash), within=1.0)
+            self.soon(partial(self._at_some_time, self.crash), within=1.0)
         await asyncio.sleep(FAULTS_UNTIL)
         self.faulty = self.database.faulty = False
         self.tell("from here on nothing goes wrong")
