@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 # what is compiled once need not be compiled by every process that a test starts
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: run test pytest faults lint types style bench prove crash soak lock contract clean
+.PHONY: run test pytest faults lint types style bench prove crash soak lock contract sbom audit clean
 
 run: $(INSTALLED)  ## the whole system on this machine: PostgreSQL, RabbitMQ, the service, stand-in participants
 	@$(BIN)/python -m local
@@ -19,8 +19,6 @@ lint: $(INSTALLED)  ## of that, what takes seconds
 	@$(MAKE) --no-print-directory -j 2 types style
 
 pytest:
-	@# compile the tests once, and not in each worker
-	@$(BIN)/python -m pytest --collect-only --quiet --quiet > /dev/null
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 20
 
 faults: $(INSTALLED)  ## search at random for long: PARTS="soak proof" for some of it, SEED=new for another seed
@@ -59,7 +57,6 @@ lock: $(INSTALLED)  ## resolve the dependencies again
 	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-header --quiet --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 
-.PHONY: sbom audit
 sbom: $(INSTALLED)  ## what the service is made of, JavaScript included: sbom.json, in CycloneDX
 	@$(BIN)/python -m ops.sbom > sbom.json
 
