@@ -13,6 +13,7 @@ from faststream.asgi import AsgiFastStream
 from prometheus_client import CollectorRegistry
 
 from handlers.access.credentials import Access
+from handlers.access.guard import guarded
 from handlers.access.local import is_loopback
 from handlers.access.published_keys import PublishedKeys
 from handlers.access.signing import OneKey, key_of_pem
@@ -22,13 +23,14 @@ from handlers.access_log import AccessLog
 from handlers.connections import REQUESTS, serve_bounded, server_config
 from handlers.contract import Contract, declare_publishers
 from handlers.counting import counting
+from handlers.dashboard.login import refusing_pages
 from handlers.dashboard.routes import dashboard_routes
 from handlers.dashboard.stand_ins import StandIns
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.dead_letters import dead_letters
 from handlers.ending import Endable
 from handlers.followers import MAX_FOLLOWERS, Followers
-from handlers.http import http_app
+from handlers.http import http_api
 from handlers.letters import Letters
 from handlers.live_routes import live_routes
 from handlers.live_socket import MAX_SAID_BYTES
@@ -196,7 +198,7 @@ def compose(settings: Settings) -> Service:
     # `--log-level` sets this logger: the root is everybody's
     service = Service(consumers, specification=contract, lifespan=lifespan, logger=logging.root)
     service.settings = settings
-    api = http_app(
+    api = http_api(
         engine,
         asking,
         settings.policy,
@@ -222,7 +224,7 @@ def compose(settings: Settings) -> Service:
             live_routes(followers, asking),
         ],
     )
-    service.http = Endable(AccessLog(api))
+    service.http = Endable(AccessLog(guarded(api, access, settings.limits, refusing_pages(access)), api))
     return service
 
 

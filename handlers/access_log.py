@@ -9,7 +9,7 @@ import time
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from saga.logs import get_logger
@@ -22,11 +22,16 @@ _PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 class AccessLog:
-    """The HTTP API, with a line for every request that it has answered."""
+    """The HTTP API, with a line for every request that it has answered.
 
-    def __init__(self, app: FastAPI) -> None:
+    Args:
+        app: answers.
+        api: has the routes that are told.
+    """
+
+    def __init__(self, app: ASGIApp, api: FastAPI) -> None:
         self._app = app
-        self._routes = {one.endpoint: Words(one.path) for one in iter_route_contexts(app.routes) if one.path}
+        self._routes = {one.endpoint: Words(one.path) for one in iter_route_contexts(api.routes) if one.path}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve it, then tell it."""

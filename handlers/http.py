@@ -11,10 +11,9 @@ from pydantic import BaseModel
 
 from handlers.access.credentials import Access
 from handlers.access.documented import with_access
-from handlers.access.guard import guard
 from handlers.access.limits import Limits
 from handlers.contracts import contract_routes
-from handlers.dashboard.login import login_routes, refusing_pages
+from handlers.dashboard.login import login_routes
 from handlers.joining import join
 from handlers.ordering import order_routes
 from handlers.origins import Requests
@@ -40,7 +39,7 @@ class Ready(BaseModel):
     status: Literal["ready"] = "ready"
 
 
-def http_app(  # noqa: PLR0913 - one argument for each part of the house that HTTP is a door to
+def http_api(  # noqa: PLR0913 - one argument for each part of the house that HTTP is a door to
     engine: Engine,
     sessions: Sessions,
     policy: Policy,
@@ -53,7 +52,7 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
     limits: Limits,
     more: Sequence[APIRouter] = (),
 ) -> FastAPI:
-    """The HTTP API as an ASGI application. It opens and starts nothing, and has no lifespan of its own.
+    """The HTTP API, with nobody at its door yet. It opens and starts nothing, and has no lifespan of its own.
 
     Args:
         engine: takes orders.
@@ -90,7 +89,6 @@ def http_app(  # noqa: PLR0913 - one argument for each part of the house that HT
         contract_routes(app.openapi, asyncapi),
         login_routes(access),
     )
-    guard(app, access, limits, refusing_pages(access))
     return app
 
 

@@ -250,6 +250,11 @@ WORKERS = (
         "How long what is due is kept waiting, requests and heartbeats included.",
     ),
     Panel(
+        "Requests refused within 15 minutes",
+        {"{{status}}": lately("order_service_refused_requests_total", "status")},
+        says="401: no credential, or a wrong one; 403: it may not do that; 429: asked too often.",
+    ),
+    Panel(
         "Instances",
         {
             "answer": together("up"),

@@ -82,6 +82,11 @@ LOOP_LAG = Histogram(
     "How long the event loop kept waiting what was due, looked at ten times a second.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+REFUSED = Counter(
+    "order_service_refused_requests_total",
+    "Requests that were refused: 401 for their credential, 403 for what it may not do, 429 for asking too often.",
+    ["status"],
+)
 QUEUE_CONSUMERS = Gauge(
     "order_service_queue_consumers",
     "Workers of this service that consume from a queue.",
@@ -103,6 +108,7 @@ _KNOWN: tuple[tuple[Counter | Histogram, Iterable[Sequence[str]]], ...] = (
     (DEAD_LETTERS_NOT_KEPT, product(SENDERS_FAULTS)),
     (WEBHOOK_ATTEMPTS, product(Outcome)),
     (WEBHOOK_SECONDS, product(Outcome)),
+    (REFUSED, product(("401", "403", "429"))),
 )
 for _counter, _series in _KNOWN:
     for _words in _series:

@@ -1,8 +1,8 @@
 """The audit log: who did, or tried, what is worth asking about later. One line each, by the logger `audit`.
 
-Only the guard writes it, for every request that it sees, so that no route can forget to. Who asks is told by the id of
-their key, or, for people, by a keyed digest of their `sub`: the same person has the same one for ever, and nobody can
-find out whose it is but who has the database. Where from is told by the network alone.
+Only the guard writes it, for every request that it sees, so that no route can forget to; what is refused is counted,
+too. Who asks is told by the id of their key, or, for people, by a keyed digest of their `sub`: the same person has the
+same one for ever, and nobody can find out whose it is but who has the database. Where from: the network alone.
 """
 
 from enum import StrEnum
@@ -18,6 +18,7 @@ from handlers.access.rules import Rule
 from handlers.access.server_key import ServerKey
 from saga.errors import DATABASE_ERRORS
 from saga.logs import get_logger
+from saga.metrics import REFUSED
 from saga.telling import Words
 
 log = get_logger("audit")
@@ -71,6 +72,8 @@ class Audit:
             rule: of its operation.
             status: that it was answered with.
         """
+        if status in _REFUSED:
+            REFUSED.labels(str(status)).inc()
         caller = scope.get("caller")
         network = network_of(scope)
         action = _action(scope, path, rule)

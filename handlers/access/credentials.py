@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from handlers.access.callers import Caller, Scope
 from handlers.access.cookies import cookie_of
-from handlers.access.keys import PREFIX, Key, find_key
+from handlers.access.keys import PREFIX, Key, find_key, guessable
 from handlers.access.local import local_caller
 from handlers.access.refusals import forbidden, unauthorized
 from handlers.access.server_key import ServerKey
@@ -20,6 +20,10 @@ from handlers.access.tokens import Tokens
 from saga import logins
 from saga.database import Sessions
 from saga.logins import Identity, Login
+from saga.logs import get_logger
+from saga.telling import Words
+
+log = get_logger(__name__)
 
 LOGIN_SECONDS = 12 * 3600
 """The longest that a browser stays logged in."""
@@ -64,6 +68,7 @@ class Access:
         self.site = site or Site()
         self.server_key = ServerKey(sessions)
         self._keys = keys
+        self._warned_of: set[Key] = set()
         self._tokens = tokens
         self._sessions = sessions
 
@@ -104,9 +109,17 @@ class Access:
                 raise unauthorized("There is no such API key.", invalid=True)
             if not key.valid(datetime.now(UTC)):
                 raise unauthorized("This API key has expired.", invalid=True)
+            self._warn_of(key, presented)
             return Credential(key.caller, _name_of(key), key.expires_at)
         told = await self._tokens.read(presented)
         return Credential(told.caller, _name_of(self._tokens), told.expires_at)
+
+    def _warn_of(self, key: Key, presented: str) -> None:
+        if guessable(key, presented) and key not in self._warned_of:
+            self._warned_of.add(key)
+            log.warning(
+                "an API key can be guessed; make another with python -m handlers.cli key", caller=Words(key.caller.name)
+            )
 
     async def log_in(self, presented: str, before: str | None = None) -> tuple[Caller, str]:
         """Log a browser in; returns who that is, and what it is to show from now on.

@@ -41,11 +41,11 @@ class _Operation:
     endpoint: Callable[..., Any] | None
 
 
-def guard(app: FastAPI, access: Access, limits: Limits, refuse_page: RefusePage) -> None:
-    """Let nothing into this application but what the table of rules allows; every answer has careful headers.
+def guarded(api: FastAPI, access: Access, limits: Limits, refuse_page: RefusePage) -> ASGIApp:
+    """This application, with nothing let in but what the table of rules allows, and careful headers on every answer.
 
     Args:
-        app: with all its routes, or with some to come before it is asked first.
+        api: with all its routes.
         access: tells who somebody is.
         limits: how much one may ask for.
         refuse_page: answers a browser.
@@ -53,15 +53,12 @@ def guard(app: FastAPI, access: Access, limits: Limits, refuse_page: RefusePage)
     Raises:
         TypeError: there is a route that the table has no word for.
     """
-    _operations(app)
-    build, rates = app.build_middleware_stack, Rates(limits)
-    # outermost: before what answers errors, too
-    app.build_middleware_stack = lambda: Careful(_Guard(app, build(), access, rates, refuse_page), access.site)  # type: ignore[method-assign]
+    return Careful(_Guard(api, access, Rates(limits), refuse_page), access.site)
 
 
-def operations(app: FastAPI) -> list[str]:
+def operations(api: FastAPI) -> list[str]:
     """All operations of an application, as the table of rules names them."""
-    return [operation(method, one.path) for one in _operations(app) for method in sorted(one.methods)]
+    return [operation(method, one.path) for one in _operations(api) for method in sorted(one.methods)]
 
 
 async def still_in(scope: Scope) -> bool:
@@ -71,16 +68,17 @@ async def still_in(scope: Scope) -> bool:
 
 
 class _Guard:
-    def __init__(self, app: FastAPI, inner: ASGIApp, access: Access, rates: Rates, refuse_page: RefusePage) -> None:
-        self._app = app
-        self._inner = inner
+    def __init__(self, api: FastAPI, access: Access, rates: Rates, refuse_page: RefusePage) -> None:
+        self._api = api
         self._access = access
         self._audit = Audit(access.server_key)
         self._rates = rates
         self._refuse_page = refuse_page
-        self._operations = _operations(app)
+        self._operations = _operations(api)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # a page that is refused has links, too
+        scope["app"] = self._api
         asked = self._asked(scope)
         if asked is None:
             await answer(self._nothing_there(scope))(scope, receive, send)
@@ -108,7 +106,7 @@ class _Guard:
             scope["endpoint"] = asked.endpoint
             await self._refusal(scope, rule, _problem(error))(scope, receive, send)
             return
-        await self._inner(scope, receive, send)
+        await self._api(scope, receive, send)
 
     def _asked(self, scope: Scope) -> _Operation | None:
         """The operation that a request is for; the first that fits, as for the router."""
@@ -120,7 +118,7 @@ class _Guard:
 
     def _nothing_there(self, scope: Scope) -> ProblemError:
         """What has no operation is answered here: nothing that is not in the table gets as far as the router."""
-        methods = methods_at(self._app, get_route_path(scope))
+        methods = methods_at(self._api, get_route_path(scope))
         return wrong_method(methods) if methods and scope["type"] == "http" else nothing_there()
 
     async def _let_in(self, scope: Scope, rule: Rule | None) -> None:
@@ -128,6 +126,7 @@ class _Guard:
             raise forbidden("Nobody may do this: it has no rule.")
         connection = HTTPConnection(scope)
         if rule.scope is not None:
+            self._access.site.require_tls(connection.headers)
             await self._identify(connection, rule)
         if rule.page:
             self._require_own_page(connection)
@@ -173,13 +172,13 @@ def _problem(error: Exception) -> ProblemError:
         return mistake()
 
 
-def _operations(app: FastAPI) -> list[_Operation]:
+def _operations(api: FastAPI) -> list[_Operation]:
     """What the table of rules is asked about.
 
     Raises:
         TypeError: there is a route that it has no word for, and that nobody could be kept from.
     """
-    return [_operation_of(one) for one in iter_route_contexts(app.routes)]
+    return [_operation_of(one) for one in iter_route_contexts(api.routes)]
 
 
 def _operation_of(one: RouteContext) -> _Operation:

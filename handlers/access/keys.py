@@ -23,6 +23,8 @@ _KEY = re.compile(rf"ok_{_ID}_[\x21-\x7e]{{1,256}}")
 _ENTRY = re.compile(rf"({_ID}):([0-9a-fA-F]{{64}}):([a-z:+]+?)(?::(\d.*))?")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 """RFC 3339."""
+_SAFE_CHARACTERS = 22
+"""Of base64: what is random and no shorter has 128 bits, and nobody guesses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ def find_key(keys: Iterable[Key], presented: str) -> Key | None:
         if same & hmac.compare_digest(beginning, shown[: len(beginning)]):
             found = key
     return found
+
+
+def guessable(key: Key, presented: str) -> bool:
+    """Whether the secret of a key that was found is short enough to have been thought up by a person."""
+    return len(presented) - len(f"{PREFIX}{key.id}_") < _SAFE_CHARACTERS
 
 
 def _entry(number: int, entry: str) -> Key:

@@ -31,6 +31,15 @@ class Site:
         """Whether browsers speak TLS to it. Without a PUBLIC_URL that is what the server has seen of the connection."""
         return (self._scheme or scope["scheme"]) in ("https", "wss")
 
+    def require_tls(self, headers: Headers) -> None:
+        """Refuse what came in plain text over a network, where this service is reached over TLS.
+
+        Raises:
+            ProblemError: 403, a proxy says so.
+        """
+        if self._scheme == "https" and headers.get("x-forwarded-proto", "https").partition(",")[0].strip() == "http":
+            raise forbidden("This came over plain HTTP. Ask over https://, and exchange the credential: others saw it.")
+
     def require_name(self, headers: Headers) -> None:
         """Refuse a browser that asks under another name.
 

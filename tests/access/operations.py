@@ -6,13 +6,16 @@ import subprocess
 import sys
 from functools import cache
 
+from fastapi import FastAPI
+
+from handlers.access.guard import operations
 from tests.service import PROJECT
 
 _TELL = """
 import json
 from app import app
 from handlers.access.guard import operations
-print(json.dumps(operations(app.http._app._app)))
+print(json.dumps(operations(app.http._app._app._app._api)))
 """
 
 
@@ -22,3 +25,10 @@ def all_operations() -> list[str]:
     env = os.environ | {"DATABASE_URL": "", "RABBITMQ_URL": "", "STAND_INS": "inventory=http://127.0.0.1:9"}
     told = subprocess.run([sys.executable, "-c", _TELL], cwd=PROJECT, env=env, capture_output=True, check=True)
     return sorted(set(json.loads(told.stdout)))
+
+
+def over_http(api: FastAPI) -> list[str]:
+    """What an API can be asked in a request, as `all_operations` names it."""
+    asked = [one for one in operations(api) if not one.startswith("WS")]
+    assert len(asked) > 60
+    return asked

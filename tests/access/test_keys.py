@@ -155,6 +155,18 @@ async def test_a_key_that_has_ended_or_is_gone_lets_nobody_in(migrated: str) -> 
         assert [answer.status_code for answer in answers] == expected
 
 
+async def test_a_key_that_a_person_could_have_thought_up_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    made, entry = make_key("shop", [Scope.OPERATE])
+    digest = sha256(b"correct-horse-battery").hexdigest()
+    access = Access(None, parse_keys(f"{entry} ops:{digest}:operate"))  # type: ignore[arg-type]
+    for presented in (made, "ok_ops_correct-horse-battery", "ok_ops_correct-horse-battery"):
+        await access.credential(presented)
+    (warned,) = [one for one in caplog.records if one.levelname == "WARNING"]
+    assert "can be guessed" in warned.msg
+    assert vars(warned)["known"]["caller"] == "key:ops"
+    assert "horse" not in str(vars(warned))
+
+
 async def test_where_nothing_is_configured_nobody_is_let_in() -> None:
     connection = HTTPConnection({"type": "http", "scheme": "http", "headers": [], "client": ("127.0.0.1", 1)})
     with pytest.raises(ProblemError) as refused:

@@ -133,11 +133,11 @@ async def test_what_is_described_is_asked_too(house: House) -> None:
 
 
 async def test_every_operation_has_a_rule(house: House) -> None:
-    assert [one for one in operations(house.service.app) if one not in RULES] == []
+    assert [one for one in operations(house.service.api) if one not in RULES] == []
 
 
 async def test_the_routes_that_tests_serve_are_those_that_are_asked(house: House) -> None:
-    assert set(operations(house.service.app)) == set(all_operations())
+    assert set(operations(house.service.api)) == set(all_operations())
 
 
 @pytest.mark.parametrize("visitor", VISITORS)

@@ -9,10 +9,11 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import event, text
 from starlette.routing import Mount
+from starlette.types import ASGIApp
 
 from handlers.access.callers import Scope
 from handlers.access.credentials import Access
-from handlers.access.guard import guard
+from handlers.access.guard import guarded
 from handlers.access.keys import make_key, parse_keys
 from handlers.access.limits import Limits
 from handlers.access.site import Site
@@ -24,7 +25,7 @@ from saga.errors import ConfigurationError
 from saga.values import Policy
 from settings import Settings
 from tests.access.conftest import header
-from tests.http.conftest import Service, order_body, serving
+from tests.http.conftest import Service, order_body, problem, serving
 
 PUBLIC = "https://orders.example"
 BOTH = [Scope.OPERATE, Scope.ORDERS_READ_ANY, Scope.ORDERS_WRITE]
@@ -64,7 +65,7 @@ def _browser(service: Service) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=transport, base_url=PUBLIC, headers={"Origin": PUBLIC})
 
 
-def _plain(app: FastAPI):  # type: ignore[no-untyped-def]
+def _plain(app: ASGIApp):  # type: ignore[no-untyped-def]
     return lambda scope, receive, send: app({**scope, "scheme": "http"}, receive, send)
 
 
@@ -93,6 +94,17 @@ async def test_the_public_address_decides_and_not_the_connection(service: tuple[
         assert (await client.get("/health/live", headers=other)).status_code == 200
         client.cookies.clear()
         assert (await client.get("/api/sagas", headers=other | header(KEY))).status_code == 200
+
+
+async def test_what_came_in_plain_text_over_a_network_is_refused(service: tuple[Service, _Door]) -> None:
+    async with _browser(service[0]) as client:
+        for hops in ("http", "http, https"):
+            answer = await client.get("/api/sagas", headers=header(KEY) | {"X-Forwarded-Proto": hops})
+            assert problem(answer, 403)["detail"].startswith("This came over plain HTTP")
+        for hops in ("https", "https, http"):
+            answer = await client.get("/api/sagas", headers=header(KEY) | {"X-Forwarded-Proto": hops})
+            assert answer.status_code == 200
+        assert (await client.get("/health/live", headers={"X-Forwarded-Proto": "http"})).status_code == 200
 
 
 async def test_logging_in_again_ends_the_login_before(service: tuple[Service, _Door]) -> None:
@@ -207,7 +219,7 @@ def test_a_route_that_no_rule_can_be_about_stops_the_start() -> None:
     app = FastAPI(openapi_url=None, routes=[Mount("/internal", open_to_all)])
     access = Access(None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="no operation"):
-        guard(app, access, Limits(), refusing_pages(access))
+        guarded(app, access, Limits(), refusing_pages(access))
 
 
 def test_without_limits_of_connections_nothing_starts() -> None:

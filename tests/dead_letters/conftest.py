@@ -16,9 +16,10 @@ from faststream.rabbit import RabbitBroker
 from pamqp.header import ContentHeader
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import ASGIApp
 
 from handlers.access.credentials import Access
-from handlers.access.guard import guard
+from handlers.access.guard import guarded
 from handlers.access.limits import Limits
 from handlers.dashboard.login import refusing_pages
 from handlers.dead_letter_routes import dead_letter_routes
@@ -176,14 +177,13 @@ class Api:
         return await self.call("POST", f"/{id_}/redrive")
 
 
-def letters_app(pool: AsyncEngine, bus: Bus, senders: Senders | None = None) -> FastAPI:
+def letters_app(pool: AsyncEngine, bus: Bus, senders: Senders | None = None) -> ASGIApp:
     """The routes as an application."""
     app = FastAPI(openapi_url=None)
     answer_problems(app)
     app.include_router(dead_letter_routes(Letters(sessions(pool), bus, Policy(), senders or Senders(bus.user))))
     access = Access(sessions(pool), local=True)
-    guard(app, access, Limits(), refusing_pages(access))
-    return app
+    return guarded(app, access, Limits(), refusing_pages(access))
 
 
 @asynccontextmanager

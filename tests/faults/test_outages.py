@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
+from local.broker import RabbitMQ, accepts
 from local.rule import Behaviour
 from models.states import Position
 from tests.faults.clients import MIX, Kind, wish
@@ -256,10 +257,13 @@ async def test_in_a_memory_alarm_nothing_is_published_again_and_again(doomed: Pl
     assert len(created) <= 3
 
 
-async def test_rabbitmq_is_killed_and_comes_back(doomed: Place) -> None:
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_rabbitmq_goes_and_comes_back_with_its_messages(doomed: Place, rabbitmq: RabbitMQ, how: str) -> None:
     pid = doomed.rabbitmq.child.pid if doomed.rabbitmq.child else 0
     await doomed.mixed(10, RANDOM)
-    await asyncio.to_thread(doomed.rabbitmq.kill)
+    await asyncio.to_thread(getattr(doomed.rabbitmq, how))
+    assert not accepts(doomed.rabbitmq.url())
+    assert accepts(rabbitmq.url())
     order_id = await doomed.clients.over_http(wish(Kind.HAPPY, RANDOM))
     await asyncio.to_thread(doomed.rabbitmq.start)
     assert doomed.rabbitmq.child

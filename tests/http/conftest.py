@@ -1,12 +1,13 @@
 """The HTTP API on a real PostgreSQL with a running engine, called through ASGI."""
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
+from types import SimpleNamespace
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -16,14 +17,17 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
+from starlette.types import ASGIApp
 
 from handlers.access.credentials import Access
+from handlers.access.guard import guarded
 from handlers.access.limits import Limits
+from handlers.dashboard.login import refusing_pages
 from handlers.dashboard.routes import dashboard_routes
 from handlers.dashboard.stand_ins import StandIns
 from handlers.dead_letter_routes import dead_letter_routes
 from handlers.followers import Followers
-from handlers.http import http_app
+from handlers.http import http_api
 from handlers.letters import Letters
 from handlers.live_routes import live_routes
 from handlers.operating import operating_routes
@@ -43,6 +47,7 @@ from saga.webhooks.addresses import Address, allowances
 from saga.webhooks.sender import Sender
 from saga.webhooks.wrapping import Wrapping
 from tests.waiting import until
+from tests.webhooks.receiving import NOBODY_TRUSTED
 
 HOOKS = "https://hooks.shop.com/orders"
 """Where webhooks may go, as far as tests know: nothing is sent, and no name server asked."""
@@ -52,8 +57,6 @@ ASYNCAPI: dict[str, Any] = {"asyncapi": "3.0.0", "info": {"title": "Order servic
 LIMITS = Limits()
 STAND_INS = {"nobody": "http://127.0.0.1:9"}
 """There is a playground, and nobody in it."""
-NOBODY_TRUSTED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Nothing is sent; and to read whom the system trusts takes longer than many a test."""
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)
 
 
@@ -101,7 +104,9 @@ class Service:
     """What a test calls and looks at."""
 
     client: httpx2.AsyncClient
-    app: FastAPI
+    app: ASGIApp
+    """With the guard at its door."""
+    api: FastAPI
     engine: Engine
     sessions: Sessions
     watch: WitnessedWatch
@@ -152,6 +157,64 @@ class Service:
             return sum([(await session.execute(text(f"SELECT count(*) FROM {name}"))).scalar_one() for name in tables])
 
 
+class _Part:
+    """Stands in the routes for what each test has there of its own."""
+
+    def __init__(self) -> None:
+        self.present: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.present, name)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.present(*arguments)
+
+    def __bool__(self) -> bool:
+        return bool(self.present)
+
+
+_Idle = list[tuple[FastAPI, dict[str, _Part]]]
+IDLE: defaultdict[Any, _Idle] = defaultdict(list)
+"""APIs that no test uses at the moment, by what their routes are made from."""
+
+
+@contextmanager
+def _api_of(
+    present: Mapping[str, Any], asyncapi: Callable[[], dict[str, Any]], limits: Limits, *, playground: bool
+) -> Iterator[FastAPI]:
+    """An API with these parts. FastAPI takes longer to analyse the routes than most tests take: it does so once."""
+    idle = IDLE[asyncapi, limits, playground]
+    api, parts = idle.pop() if idle else (None, {name: _Part() for name in present})
+    for name, part in parts.items():
+        part.present = present[name]
+    api = api or _analysed(SimpleNamespace(**parts), asyncapi, limits)
+    yield api
+    for part in parts.values():
+        part.present = None
+    idle.append((api, parts))
+
+
+def _analysed(its: Any, asyncapi: Callable[[], dict[str, Any]], limits: Limits) -> FastAPI:
+    return http_api(
+        its.engine,
+        its.sessions,
+        its.policy,
+        unready=its.unready,
+        asyncapi=asyncapi,
+        watch=its.watch,
+        metrics=its.metrics,
+        access=its.access,
+        limits=limits,
+        more=[
+            webhook_routes(its.webhooks),
+            operating_routes(its.engine, its.sessions, its.policy),
+            live_routes(its.followers, its.sessions),
+            dead_letter_routes(its.letters),
+            dashboard_routes(its.engine, its.sessions, its.policy, its.letters, its.webhooks, its.stand_ins),
+        ],
+    )
+
+
 @asynccontextmanager
 async def serving(
     engine: Engine,
@@ -171,35 +234,29 @@ async def serving(
         return missing
 
     followers = Followers(watch, Snapshots(pool, policy), per_client=limits.streams_per_client)
-    metrics = Exposition(pool, CollectorRegistry(), policy.saga_timeout).text
-    letters = Letters(pool, Bus("amqp://nowhere.invalid/"), policy, Senders())
     sender = Sender(allowances("127.0.0.1:9"), resolve=resolve, trust=NOBODY_TRUSTED)
     announced = asyncio.Event()
-    webhooks = Webhooks(pool, statements(pool.kw["bind"]), sender, announced.set, Wrapping())
-    more = [
-        webhook_routes(webhooks),
-        operating_routes(engine, pool, policy),
-        live_routes(followers, pool),
-        dead_letter_routes(letters),
-        dashboard_routes(engine, pool, policy, letters, webhooks, StandIns(stand_ins)),
-    ]
-    app = http_app(
-        engine,
-        pool,
-        policy,
-        unready=unready,
-        asyncapi=asyncapi,
-        watch=watch,
-        metrics=metrics,
-        access=access or Access(pool, local=True),
-        limits=limits,
-        more=more,
-    )
-    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        yield Service(client, app, engine, pool, watch, followers, missing, announced)
-    watch.close()
-    await sender.close()
+    here = access or Access(pool, local=True)
+    parts: dict[str, Any] = {
+        "engine": engine,
+        "sessions": pool,
+        "policy": policy,
+        "unready": unready,
+        "watch": watch,
+        "metrics": Exposition(pool, CollectorRegistry(), policy.saga_timeout).text,
+        "access": here,
+        "letters": Letters(pool, Bus("amqp://nowhere.invalid/"), policy, Senders()),
+        "webhooks": Webhooks(pool, statements(pool.kw["bind"]), sender, announced.set, Wrapping()),
+        "stand_ins": StandIns(stand_ins),
+        "followers": followers,
+    }
+    with _api_of(parts, asyncapi, limits, playground=bool(stand_ins)) as api:
+        app = guarded(api, here, limits, refusing_pages(here))
+        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            yield Service(client, app, api, engine, pool, watch, followers, missing, announced)
+        watch.close()
+        await sender.close()
 
 
 @asynccontextmanager

@@ -212,7 +212,7 @@ async def test_a_client_that_goes_away_leaves_no_waiter_behind(service: Service)
         "headers": [(b"prefer", b"wait=30"), (b"host", b"localhost")], "root_path": "", "http_version": "1.1",
         "scheme": "http", "server": ("orders", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"},
     }  # fmt: skip
-    held = asyncio.create_task(service.app(scope, receive, send))
+    held: asyncio.Future[None] = asyncio.ensure_future(service.app(scope, receive, send))
     async with asyncio.timeout(5):
         await service.watch.arrived.acquire()
         assert len(service.watch) == 1

@@ -1,7 +1,5 @@
 """The private RabbitMQ."""
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -35,26 +33,6 @@ async def get_all(url: str) -> list[bytes]:
     return found
 
 
-@pytest.fixture(scope="module")
-def node(home: Path) -> Iterator[RabbitMQ]:
-    """A node that nobody else uses."""
-    with find_rabbitmq(home / "second") as node:
-        yield node
-
-
-def test_messages_outlive_stop_and_kill_beside_another_node(node: RabbitMQ, rabbitmq: RabbitMQ) -> None:
-    address = node.create_vhost("shop")
-    asyncio.run(put(address, b"one"))
-    node.stop()
-    node.start()
-    asyncio.run(put(address, b"two"))
-    node.kill()
-    assert not accepts(address)
-    assert accepts(rabbitmq.url())
-    node.start()
-    assert asyncio.run(get_all(address)) == [b"one", b"two"]
-
-
 async def test_virtual_hosts_are_worlds_of_their_own(rabbitmq: RabbitMQ) -> None:
     names = [f"world/{uuid4()}" for _ in range(2)]
     first, second = (rabbitmq.create_vhost(name) for name in names)
@@ -69,20 +47,6 @@ async def test_virtual_hosts_are_worlds_of_their_own(rabbitmq: RabbitMQ) -> None
 def test_deleting_what_is_not_there_is_an_error(rabbitmq: RabbitMQ) -> None:
     with pytest.raises(ManagementError, match="404"):
         rabbitmq.delete_vhost("never")
-
-
-async def test_a_memory_alarm_blocks_publishers_until_it_is_cleared(node: RabbitMQ) -> None:
-    async with await aio_pika.connect(node.create_vhost("alarmed")) as connection:
-        channel = await connection.channel()
-        queue = await channel.declare_queue("kept", durable=True, arguments=QUORUM)
-        await asyncio.to_thread(node.raise_memory_alarm)
-        try:
-            publishing = asyncio.ensure_future(channel.default_exchange.publish(aio_pika.Message(b"x"), queue.name))
-            done, _ = await asyncio.wait([publishing], timeout=0.5)
-            assert not done
-        finally:
-            await asyncio.to_thread(node.clear_memory_alarm)
-        await asyncio.wait_for(publishing, 10)
 
 
 def test_a_foreign_broker_is_used_and_never_killed(

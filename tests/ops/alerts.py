@@ -206,6 +206,15 @@ def _outages() -> Iterator[Case]:
         labels=JOB | {"instance": "a"},
     )
     yield Case(
+        "OrderServiceCredentialsRefused",
+        "120 a minute from minute 3 on, and as many requests that nobody counts as guesses",
+        both("refused_requests_total", "0x3 60+60x20", status="401")
+        | both("refused_requests_total", "0+600x24", status="429"),
+        quiet=(3, 8),
+        fires=(16, 20),
+        summary="Credentials are refused all the time: 2 a second.",
+    )
+    yield Case(
         "OrderServiceStateUnreadable",
         "one cannot read it, then the other one too, then the first can again",
         one("a", "state_read_success", "1x1 0x3 1x3") | one("b", "state_read_success", "1x2 0x6"),

@@ -27,7 +27,7 @@ from saga.webhooks.wrapping import Wrapping
 from tests.engine.conftest import order_request, reply, running_engine
 from tests.waiting import until
 from tests.webhooks.receiver import Receiver, receiving
-from tests.webhooks.receiving import Loopback
+from tests.webhooks.receiving import NOBODY_TRUSTED, Loopback
 
 OWNER = "key:shop"
 MOST_AT_ONCE = 10_000
@@ -63,7 +63,7 @@ class Place:
 
     def webhooks(self) -> Webhooks:
         """What clients do; names are looked up by the system's resolver, and nothing leaves the machine."""
-        sender = Sender(frozenset(), network=Loopback())
+        sender = Sender(frozenset(), network=Loopback(), trust=NOBODY_TRUSTED)
         return Webhooks(sessions(self.pool), self.sessions, sender, lambda: None, self.wrapping)
 
     async def call(self, function: Any, *arguments: Any, **named: Any) -> Any:

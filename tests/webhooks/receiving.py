@@ -18,6 +18,9 @@ PUBLIC_V6 = "2606:2800:220:1:248:1893:25c8:1946"
 DEAD = "93.184.216.99"
 """A public address from which nothing comes back."""
 
+NOBODY_TRUSTED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For where no certificate is looked at: to read whom the system trusts takes longer than many a test."""
+
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

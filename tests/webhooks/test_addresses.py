@@ -22,7 +22,7 @@ from saga.webhooks.addresses import (
     is_public,
 )
 from saga.webhooks.sender import Sender
-from tests.webhooks.receiving import PUBLIC, PUBLIC_V6, Loopback, Names
+from tests.webhooks.receiving import NOBODY_TRUSTED, PUBLIC, PUBLIC_V6, Loopback, Names
 
 ADDRESSES = [
     "127.0.0.1", "127.0.0.2", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255",
@@ -138,7 +138,7 @@ async def test_a_hostile_url_is_neither_registered_nor_connected_to(
     # a canary never answers
     monkeypatch.setattr("saga.webhooks.sender.WITHIN", timedelta(seconds=0.3))
     network = Loopback()
-    sender = Sender(frozenset(), resolve=resolve, network=network)
+    sender = Sender(frozenset(), resolve=resolve, network=network, trust=NOBODY_TRUSTED)
     with pytest.raises(AddressRefusedError) as refused:
         await sender.admit(url, "key:shop")
     answer = await sender.send(url, {}, b"{}")
@@ -267,7 +267,7 @@ async def test_a_denied_network_is_neither_registered_nor_connected_to_whatever_
 ) -> None:
     allowed = allowances("hooks.shop.com:8000 [::ffff:93.184.216.34]:8000")
     network = Loopback()
-    sender = Sender(allowed, DENIED, resolve=Names({"hooks.shop.com": [answer]}), network=network)
+    sender = Sender(allowed, DENIED, resolve=Names({"hooks.shop.com": [answer]}), network=network, trust=NOBODY_TRUSTED)
     with pytest.raises(AddressRefusedError, match="this service never calls"):
         await sender.admit(url, "key:shop")
     sent = await sender.send(url, {}, b"{}")

@@ -25,6 +25,7 @@ from tests.service import PROJECT
 from tests.waiting import until
 from tests.webhooks.receiving import (
     DEAD,
+    NOBODY_TRUSTED,
     PUBLIC,
     PUBLIC_V6,
     Behaviour,
@@ -63,7 +64,7 @@ def soon(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.4) -> None:
 async def asked(behaviour: Behaviour, stack: AsyncExitStack) -> tuple[Answer, list[bytes]]:
     """What comes of sending to such a receiver, which is allowed and speaks no TLS."""
     here = await stack.enter_async_context(receiver(behaviour))
-    sender = Sender(allowances(f"127.0.0.1:{here.port}"), network=Loopback())
+    sender = Sender(allowances(f"127.0.0.1:{here.port}"), network=Loopback(), trust=NOBODY_TRUSTED)
     stack.push_async_callback(sender.close)
     return await sender.send(f"http://127.0.0.1:{here.port}/hooks?a=1", HEADERS, BODY), here.requests
 
@@ -164,7 +165,7 @@ async def test_no_more_is_read_than_is_said(stack: AsyncExitStack) -> None:
             await writer.drain()
 
     here = await stack.enter_async_context(receiver(floods))
-    sender = Sender(allowances(f"127.0.0.1:{here.port}"))
+    sender = Sender(allowances(f"127.0.0.1:{here.port}"), trust=NOBODY_TRUSTED)
     stack.push_async_callback(sender.close)
     answer = await sender.send(f"http://127.0.0.1:{here.port}/", {}, BODY)
     assert answer.status == 200
@@ -178,7 +179,7 @@ async def test_a_connection_that_was_given_up_is_closed(stack: AsyncExitStack, m
     soon(monkeypatch, 0.2)
     here = await stack.enter_async_context(receiver(hangs))
     url = f"127.0.0.1:{here.port}"
-    sender = Sender(allowances(url))
+    sender = Sender(allowances(url), trust=NOBODY_TRUSTED)
     stack.push_async_callback(sender.close)
     # over TLS too: its handshake is never answered
     for scheme in ("http", "https"):
@@ -191,7 +192,7 @@ async def test_a_connection_that_was_given_up_is_closed(stack: AsyncExitStack, m
 async def test_one_that_hangs_keeps_no_other_waiting(stack: AsyncExitStack) -> None:
     slow = await stack.enter_async_context(receiver(hangs))
     quick = await stack.enter_async_context(receiver(ok()))
-    sender = Sender(allowances(f"127.0.0.1:{slow.port} 127.0.0.1:{quick.port}"))
+    sender = Sender(allowances(f"127.0.0.1:{slow.port} 127.0.0.1:{quick.port}"), trust=NOBODY_TRUSTED)
     stack.push_async_callback(sender.close)
     waiting = [asyncio.create_task(sender.send(f"http://127.0.0.1:{slow.port}/", {}, BODY)) for _ in range(60)]
     await until(lambda: _are(slow.connections, len(waiting)))
@@ -209,7 +210,7 @@ async def _are(number: int, so_many: int) -> bool:
 
 async def test_few_connections_are_kept(stack: AsyncExitStack) -> None:
     here = await stack.enter_async_context(receiver(ok()))
-    sender = Sender(allowances(f"127.0.0.1:{here.port}"))
+    sender = Sender(allowances(f"127.0.0.1:{here.port}"), trust=NOBODY_TRUSTED)
     stack.push_async_callback(sender.close)
     await asyncio.gather(*[sender.send(f"http://127.0.0.1:{here.port}/", {}, BODY) for _ in range(50)])
     assert len(sender._pool.connections) <= IDLE_CONNECTIONS
@@ -218,7 +219,7 @@ async def test_few_connections_are_kept(stack: AsyncExitStack) -> None:
 async def test_who_is_not_there_refuses(stack: AsyncExitStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as here:
         port = here.getsockname()[1]
-    sender = Sender(allowances(f"127.0.0.1:{port}"))
+    sender = Sender(allowances(f"127.0.0.1:{port}"), trust=NOBODY_TRUSTED)
     stack.push_async_callback(sender.close)
     answer = await sender.send(f"http://127.0.0.1:{port}/", {}, BODY)
     assert (answer.status, answer.error) == (None, "no connection could be made")
@@ -356,7 +357,7 @@ async def test_a_name_that_is_looked_up_for_ever_is_waited_for_only_so_long(
         raise socket.gaierror
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
-    sender = Sender(frozenset(), network=Loopback())
+    sender = Sender(frozenset(), network=Loopback(), trust=NOBODY_TRUSTED)
     stack.push_async_callback(sender.close)
     with pytest.raises(AddressRefusedError, match="in time"):
         await sender.admit("https://slow.attacker.com/", OWNER)
@@ -383,7 +384,7 @@ async def test_names_that_are_looked_up_for_ever_keep_no_other_waiting(
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
     network = Loopback()
-    sender = Sender(frozenset(), network=network)
+    sender = Sender(frozenset(), network=network, trust=NOBODY_TRUSTED)
     stack.push_async_callback(sender.close)
     names = [f"slow{number}.attacker.com" for number in range(100)]
     # as many as a worker ever sends to at once, and as many people who register
