@@ -164,6 +164,7 @@ def compose(settings: Settings) -> Service:
         followers.limit = room_for(MAX_FOLLOWERS)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(pools.dispose)
+            stack.push_async_callback(watch.aclose)
             stack.push_async_callback(bus.close)
             stack.push_async_callback(sender.close)
             if settings.tracing:

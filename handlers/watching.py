@@ -73,6 +73,12 @@ class Watch:
         if self._looking:
             self._looking.cancel()
 
+    async def aclose(self) -> None:
+        """Close it, and let go of its connection: a pool that is closed before would forget that one."""
+        self.close()
+        if self._looking:
+            await asyncio.wait([self._looking])
+
     async def _look(self) -> None:
         while self._waiters:
             await asyncio.sleep(self._tick)

@@ -7,7 +7,7 @@ LONGEST_PAUSE = 0.1
 """Seconds between two looks."""
 
 
-async def until(condition: Callable[[], Awaitable[object]], seconds: float = 10) -> None:
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = 30) -> None:
     """Return as soon as the condition holds.
 
     Raises:

@@ -59,7 +59,7 @@ async def test_keys_and_tokens_open_it_and_none_of_them_is_told_to_the_log(
             async def believed() -> bool:
                 return (await client.get(path, headers=header(PERSON))).status_code == 200
 
-            await until(believed, 20)
+            await until(believed)
             form = {"credential": PERSON, "to": "/sagas"}
             ours = {"Origin": service.url}
             assert (await client.post("/login", data=form, headers=ours)).status_code == 303
@@ -90,7 +90,7 @@ async def test_where_nothing_is_configured_the_log_says_so(migrated: str, tmp_pa
         return "no access is configured: only clients on this machine are answered, and may do all" in events
 
     try:
-        await until(says_so, 20)
+        await until(says_so)
     finally:
         service.stop()
 
@@ -116,11 +116,11 @@ async def test_the_file_of_keys_is_read_again_when_the_process_is_told(
             assert [await status(OPERATES[0]), await status(other)] == [200, 401]
             entries.write_text("nonsense\n")
             os.kill(service.child.pid, signal.SIGHUP)
-            await until(lambda: said("the API keys were not read again; those before are kept"), 20)
+            await until(lambda: said("the API keys were not read again; those before are kept"))
             assert [await status(OPERATES[0]), await status(other)] == [200, 401]
             entries.write_text(f"{entry}\n")
             os.kill(service.child.pid, signal.SIGHUP)
-            await until(lambda: said("the API keys were read again"), 20)
+            await until(lambda: said("the API keys were read again"))
             assert [await status(OPERATES[0]), await status(other)] == [401, 200]
     finally:
         service.stop()

@@ -171,7 +171,7 @@ async def chatter(port: int, order_id: str, frames: bytes) -> None:
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
     with suppress(ConnectionError, TimeoutError):
         writer.write(frames)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await reader.read()
     writer.close()
 

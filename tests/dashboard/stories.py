@@ -29,7 +29,7 @@ async def all_parked(shop: System, command: str, bodies: list[dict[str, Any]]) -
         sagas = await asyncio.gather(*map(shop.saga, ids))
         return all(saga["incident"] for saga in sagas)
 
-    await until(are_parked, 20)
+    await until(are_parked)
     participant.behaviour[command] = Behaviour()
     return ids
 

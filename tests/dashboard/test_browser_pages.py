@@ -158,7 +158,7 @@ async def test_the_overview_counts_a_new_order_without_a_reload(visitor: Visitor
     async def counted() -> bool:
         return bool(await visitor.page.evaluate(f"{completed} > {before}"))
 
-    await until(counted, 20)
+    await until(counted)
     assert await visitor.page.evaluate("window.mark") == "the very same page"
 
 

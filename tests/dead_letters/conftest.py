@@ -97,7 +97,7 @@ class Wire:
 
 async def take(messages: Queue) -> AbstractIncomingMessage:
     """The next message."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return await messages.get()
 
 

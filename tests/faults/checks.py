@@ -47,7 +47,7 @@ async def _died(service: Service) -> None:
     async def is_dead() -> bool:
         return service.child.returncode is not None
 
-    await until(is_dead, 20)
+    await until(is_dead)
 
 
 def killed_at(point: str, *, poison: bool = False) -> Check:

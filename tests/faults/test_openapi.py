@@ -78,7 +78,7 @@ async def _dead_letters(here: Place, count: int) -> list[UUID]:
     async def stored() -> bool:
         return len(await here.rows("SELECT 1 FROM dead_letters")) >= count
 
-    await until(stored, 20)
+    await until(stored)
     return [row["id"] for row in await here.rows("SELECT id FROM dead_letters")]
 
 

@@ -151,7 +151,7 @@ async def test_connections_are_cut_in_the_middle_of_everything(doomed: Place) ->
             async def more_orders(enough: int = enough) -> bool:
                 return await count(doomed, "orders") >= enough
 
-            await until(more_orders, 20)
+            await until(more_orders)
             assert proxy.connections > 0
             proxy.cut()
     await doomed.quiet(60)

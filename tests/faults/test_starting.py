@@ -32,7 +32,7 @@ async def test_database_and_broker_are_not_there_yet(here: Place) -> None:
         await proxy.refuse()
     service = Service(here.folder, here.environment)
     here.services.append(service)
-    await until(lambda: live(service), 20)
+    await until(lambda: live(service))
     unready = await answer(service, "/health/ready")
     assert unready.status_code == 503
     said = " ".join(unready.json()["notReady"])
@@ -99,7 +99,7 @@ async def _refused(here: Place, settings: dict[str, str], said: str) -> None:
     async def has_ended() -> bool:
         return service.child.returncode is not None
 
-    await until(has_ended, 20)
+    await until(has_ended)
     log = service.log.read_text()
     assert service.child.returncode not in (0, None)
     assert len([line for line in log.splitlines() if said in line]) == 1, log

@@ -32,7 +32,7 @@ def arrived(channel: Channel, count: int) -> list[IncomingMessage]:
 
 
 async def written(channel: Channel, count: int) -> list[tuple[int, bool]]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(channel.written) < count:  # noqa: ASYNC110 - the channel is a list
             await asyncio.sleep(0)
     await asyncio.sleep(0)

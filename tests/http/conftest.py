@@ -255,7 +255,7 @@ async def serving(
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield Service(client, app, api, engine, pool, watch, followers, missing, announced)
-        watch.close()
+        await watch.aclose()
         await sender.close()
 
 

@@ -1,14 +1,16 @@
 """ETag, If-None-Match and `Prefer: wait=N`."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from handlers.watching import Watch
 from saga import orders
 from saga.cells import Signal
 from tests.http.conftest import HAPPY, Service
@@ -20,7 +22,7 @@ LONG = {"Prefer": "wait=30"}
 async def _held(service: Service, path: str, **headers: str) -> asyncio.Task[httpx2.Response]:
     """A GET whose answer is being held."""
     task = asyncio.create_task(service.client.get(path, headers=LONG | headers))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await service.watch.arrived.acquire()
     return task
 
@@ -190,9 +192,31 @@ async def test_nothing_is_looked_at_when_nobody_waits(service: Service) -> None:
     await held
     looking = service.watch._looking
     assert looking
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await looking
     assert len(service.watch) == 0
+
+
+async def test_a_closed_watch_has_let_go_of_its_connection() -> None:
+    looking, let_go = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def sessions() -> AsyncIterator[None]:
+        looking.set()
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            # as SQLAlchemy does, which rolls back
+            await asyncio.sleep(0.01)
+            let_go.set()
+
+    watch = Watch(sessions, tick=0)  # type: ignore[arg-type]
+    waiting = asyncio.create_task(watch.changed(uuid4(), "order", None))
+    await looking.wait()
+    await watch.aclose()
+    assert let_go.is_set()
+    await waiting
 
 
 async def test_a_client_that_goes_away_leaves_no_waiter_behind(service: Service) -> None:
@@ -213,7 +237,7 @@ async def test_a_client_that_goes_away_leaves_no_waiter_behind(service: Service)
         "scheme": "http", "server": ("orders", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"},
     }  # fmt: skip
     held: asyncio.Future[None] = asyncio.ensure_future(service.app(scope, receive, send))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await service.watch.arrived.acquire()
         assert len(service.watch) == 1
         gone.set_result({"type": "http.disconnect"})

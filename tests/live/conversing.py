@@ -48,7 +48,7 @@ class Socket:
 
     async def heard(self) -> Message:
         """What the client hears next."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self._heard.get()
 
     async def saga(self) -> dict[str, Any]:
@@ -96,5 +96,5 @@ async def conversing(app: ASGIApp, order_id: str, **headers: str) -> AsyncIterat
         yield socket
     finally:
         socket.leave()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await serving

@@ -86,7 +86,7 @@ class Stream:
 
     async def event(self) -> Said:
         """The next event; lines that keep the connection alive are passed over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (said := await self.said()) and said.comment:
                 pass
         assert said is not None, "the stream has ended"
@@ -95,7 +95,7 @@ class Stream:
     async def rest(self) -> list[Said]:
         """All events until its proper end."""
         events = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while said := await self.said():
                 events += [] if said.comment else [said]
         return events
@@ -140,6 +140,6 @@ async def following(url: str, order_id: str, last: str | None = None) -> AsyncIt
     """
     headers = f"\nLast-Event-ID: {last}" if last is not None else ""
     async with connected(url, f"GET /api/orders/{order_id}/events{headers}") as stream:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await stream.open()
         yield stream

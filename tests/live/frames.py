@@ -38,7 +38,7 @@ class Frames:
 
     async def heard(self) -> tuple[Opcode, bytes]:
         """The next frame."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             opcode, size = await self._reader.readexactly(2)
             if size >= 126:
                 size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8), "big")
@@ -56,7 +56,7 @@ class Frames:
         opcode, payload = await self.heard()
         assert opcode is Opcode.CLOSE
         self.say(Opcode.CLOSE, payload)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await self._reader.read() == b""
         return int.from_bytes(payload[:2], "big")
 
@@ -65,7 +65,7 @@ class Frames:
 async def asking(url: str, path: str, *headers: str, receive_buffer: int | None = None) -> AsyncIterator[Stream]:
     """A client that has asked for a WebSocket and read the head of the answer."""
     async with connected(url, "\n".join([f"GET {path}", _HANDSHAKE, *headers]), receive_buffer) as stream:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await stream.open()
         yield stream
 

@@ -120,7 +120,7 @@ async def test_something_is_said_although_nothing_happens(live: Live) -> None:
     live.here.followers.keep_alive = 0.05
     async with following(live.url, order_id) as stream:
         await stream.event()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             for _ in range(3):
                 said = await stream.said()
                 assert said is not None
@@ -194,5 +194,5 @@ async def test_a_client_that_says_more_is_not_listened_to(live: Live) -> None:
 
 
 async def _watched(live: Live) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await live.here.watch.arrived.acquire()

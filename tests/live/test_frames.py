@@ -72,5 +72,5 @@ async def test_whoever_does_not_read_is_hung_up_on(live: Live) -> None:
         assert len(live.here.followers) == 1
         await live.happen(order_id, Signal.CANCEL)
         assert (await quick.saga())["status"] == "Failed"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await quick.closed() == ENDED

@@ -98,7 +98,7 @@ class Crowd:
             return any(line["event"] == event and line.items() >= known.items() for line in told(self.service.log))
 
         try:
-            await until(is_written, 20)
+            await until(is_written)
         except TimeoutError:
             loud = [str(line) for line in told(self.service.log) if line["level"] in ("warning", "error")]
             pytest.fail("\n".join([f"it never wrote {event!r} {known}, but", *loud]))

@@ -140,7 +140,7 @@ async def credentials(crowd: Newcomers) -> None:
     async def let_in() -> bool:
         return (await crowd.ask("GET", here, "with a token", headers=header(person))).status_code == 200
 
-    await until(let_in, 20)
+    await until(let_in)
     named = right | {"X-Operator": word("X-Operator of an operator")}
     retried = await crowd.ask("POST", f"/api/sagas/{placed.json()['id']}/retry", "retry", {}, named)
     assert retried.status_code in (200, 409), retried.text
@@ -226,7 +226,7 @@ async def webhooks(crowd: Newcomers, answers: list[bytes], port: int) -> None:
         log = (await crowd.client.get(f"{here}/deliveries", headers=right)).json()["items"]
         return bool(log) and log[-1]["status"] == "delivered"
 
-    await until(delivered, 20)
+    await until(delivered)
     assert len(answers) == 1
     for action in ("ping", "deliveries"):
         await crowd.ask("POST" if action == "ping" else "GET", f"{here}/{action}", action, headers=right)

@@ -89,7 +89,7 @@ class Listener:
 
     async def next(self) -> AbstractIncomingMessage:
         """The next message."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.messages.get()
 
 

@@ -132,7 +132,7 @@ class System:
         async def stored() -> bool:
             return len(await self.rows("SELECT 1 FROM dead_letters")) >= count
 
-        await until(stored, 20)
+        await until(stored)
         listed = (await self.client.get("/api/dead-letters", params={"limit": 100})).json()["items"]
         answers = [await self.client.get(f"/api/dead-letters/{letter['id']}") for letter in listed]
         return [DeadLetter(answer.json()) for answer in answers]

@@ -133,7 +133,7 @@ async def test_a_receiver_written_as_the_readme_says_is_told_of_an_order(
         async def told() -> bool:
             return len(printed) >= 2
 
-        await until(told, 20)
+        await until(told)
     assert {line.split()[1] for line in printed} == {"order.created", "order.completed"}
     assert all(order["id"] in line for line in printed)
 

@@ -39,7 +39,7 @@ async def parked(system: System, order_id: str) -> dict[str, Any]:
     async def has_incident() -> bool:
         return (await system.saga(order_id))["incident"] is not None
 
-    await until(has_incident, 20)
+    await until(has_incident)
     return await system.saga(order_id)
 
 
