@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: --no-deps --no-compile
 # what is compiled once need not be compiled by every process that a test starts
 export PYTHONDONTWRITEBYTECODE =
 
@@ -70,7 +71,9 @@ clean:
 $(INSTALLED): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=python3.x")'
 	@$(PYTHON) -m venv $(VENV) || { echo "Python cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
-	@echo "installing what the tests and the local system need: once, about a minute"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: --no-deps \
-		--no-compile -r requirements-dev.txt
+	@echo "installing what the tests and the local system need: once, less than a minute"
+	@sed -n '/^uv==/,/[^\\]$$/p' $< > $(VENV)/uv.txt
+	@$(INSTALL) -r $(VENV)/uv.txt
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --require-hashes --only-binary :all: --no-deps -r $< \
+		|| { echo "pip can, if uv cannot, and takes a minute more"; $(INSTALL) -r $<; }
 	@touch $@
