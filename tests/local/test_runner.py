@@ -18,6 +18,8 @@ from tests.collector import Collector
 from tests.local.bus import Bus, command
 
 SECONDS = 60.0
+TOLD_OTHERWISE = "7"
+"""Seconds that `make run` would set to less."""
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ async def start(home: Path, ports: dict[str, int], rabbitmq_url: str) -> asyncio
     options = [str(part) for option in ports.items() for part in option]
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "local", "--home", str(home), "--app", "tests.local.stub:app", *options),
-        env=os.environ | {"RABBITMQ_URL": rabbitmq_url},
+        env=os.environ | {"RABBITMQ_URL": rabbitmq_url, "SAGA_RETRY_DELAY_SECONDS": TOLD_OTHERWISE},
         stdout=asyncio.subprocess.PIPE,
     )
 
@@ -78,6 +80,8 @@ async def test_everything_runs_and_stops_on_one_signal(
     assert (await bus.ask("ReserveInventory", command()))[0] == "domain.inventory.InventoryReserved"
     traced = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
     assert (await bus.ask("ProcessPayment", command(), traced))[0] == "domain.billing.PaymentProcessed"
+    await _behaviour_is_seen_and_changed(ports, bus)
+    await _the_service_knows_its_stand_ins_and_is_impatient_unless_told_otherwise(ports)
     pids = [int(path.read_text().split()[0]) for path in home.rglob("*.pid") if path.name != "postmaster.pid"]
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -93,9 +97,7 @@ async def test_everything_runs_and_stops_on_one_signal(
     assert not any(map(born, pids))
 
 
-async def test_behaviour_is_seen_and_changed_over_http(
-    started: tuple[asyncio.subprocess.Process, Path, str], ports: dict[str, int], bus: Bus
-) -> None:
+async def _behaviour_is_seen_and_changed(ports: dict[str, int], bus: Bus) -> None:
     async with httpx2.AsyncClient(base_url=f"http://{LOOPBACK}:{ports['--billing-port']}") as client:
         assert (await client.get("/behaviour")).json()["ProcessPayment"]["mode"] == "normal"
         changed = await client.put("/behaviour", json={"ProcessPayment": {"mode": "fail", "reason": "closed"}})
@@ -108,22 +110,14 @@ async def test_behaviour_is_seen_and_changed_over_http(
         assert (await client.delete("/behaviour")).status_code == 405
 
 
-async def test_the_service_knows_its_stand_ins_and_is_impatient_unless_told_otherwise(
-    ports: dict[str, int], vhost: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SAGA_RETRY_DELAY_SECONDS", "7")
-    with temporary_home() as own:
-        process = await start(own / "run", ports, vhost)
-        await until(process, "Ctrl-C stops")
-        async with httpx2.AsyncClient(base_url=f"http://{LOOPBACK}:{ports['--port']}") as client:
-            told = (await client.get("/told")).json()
-        process.terminate()
-        await process.wait()
+async def _the_service_knows_its_stand_ins_and_is_impatient_unless_told_otherwise(ports: dict[str, int]) -> None:
+    async with httpx2.AsyncClient(base_url=f"http://{LOOPBACK}:{ports['--port']}") as client:
+        told = (await client.get("/told")).json()
     inventory, billing = ports["--inventory-port"], ports["--billing-port"]
     assert told == {
         "STAND_INS": f"inventory=http://127.0.0.1:{inventory} billing=http://127.0.0.1:{billing}",
         "SAGA_STEP_TIMEOUT_SECONDS": "3",
-        "SAGA_RETRY_DELAY_SECONDS": "7",
+        "SAGA_RETRY_DELAY_SECONDS": TOLD_OTHERWISE,
         "SAGA_REASK_SECONDS": "60",
     }
 
