@@ -47,7 +47,7 @@ prove: $(INSTALLED)  ## search the whole table for what must never happen: long;
 crash: $(INSTALLED)  ## kill the service at every point, in every scenario, at every step; `make test` has some of it
 	@$(BIN)/python -m tests.faults.crashes
 
-contract: $(INSTALLED)  ## write what is generated: asyncapi.yaml, the README's table, the state diagram, the Grafana dashboard
+contract: $(INSTALLED)  ## write what is generated: asyncapi.yaml, the table and diagram in README and docs, the Grafana dashboard
 	@$(BIN)/faststream docs gen app:app --yaml --out asyncapi.yaml
 	@$(BIN)/python -m saga.diagram
 	@$(BIN)/python -m ops.dashboard

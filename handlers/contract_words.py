@@ -1,4 +1,4 @@
-"""The prose and the examples of the bus contract. All examples tell one story: the seed's laptop."""
+"""The prose and the examples of the bus contract. All examples are about one order of one laptop."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -120,7 +120,7 @@ def _is_current(saga: Saga, deadline: Deadline | None, now: datetime) -> bool:
 
 
 def _is_duplicate(saga: Saga, event: Event, cell: Cell) -> bool:
-    """Whether this was applied before: the history is the inbox (semantics, rule 8).
+    """Whether this was applied before: the history is the inbox (docs/state-machine.md, rule 8).
 
     What was ignored once may be awaited now; and a success that answers the open command always counts, since a
     participant that deduplicates repeats its very answer.

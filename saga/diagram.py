@@ -1,6 +1,7 @@
 """The table for people, generated from it: as Markdown, as a Mermaid state diagram, as a picture.
 
-`python -m saga.diagram` writes them into the README, between their markers, and beside the dashboard.
+`python -m saga.diagram` writes them between their markers in the README and `docs/state-machine.md`, and beside the
+dashboard.
 """
 
 import re
@@ -28,6 +29,7 @@ from saga.table import TABLE, cells
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+DOCUMENT = ROOT / "docs" / "state-machine.md"
 PICTURE = ROOT / "handlers" / "dashboard" / "saga.svg"
 
 
@@ -83,19 +85,20 @@ _COLUMNS = (
 )
 
 
-def markdown_table() -> str:
-    """One line per position, then the full matrix of positions and signals."""
-    lines = [
-        f"| {' | '.join(_COLUMNS)} |",
-        f"|{'---|' * len(_COLUMNS)}",
-        *(_line(position) for position in Position),
-    ]
-    lines += ["", "<details><summary>Every cell: what each signal does at each position</summary>", ""]
-    lines += [f"| signal | {' | '.join(map(name, Position))} |", f"|---{'|---' * len(Position)}|"]
+def markdown_rows() -> str:
+    """One line per position."""
+    return "\n".join(
+        [f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}", *(_line(position) for position in Position)]
+    )
+
+
+def markdown_matrix() -> str:
+    """One line per signal, one column per position: every cell of the table."""
+    lines = [f"| signal | {' | '.join(map(name, Position))} |", f"|---{'|---' * len(Position)}|"]
     lines += [
         f"| {signal} | {' | '.join(_word(TABLE[position][signal]) for position in Position)} |" for signal in Signal
     ]
-    return "\n".join([*lines, "", "</details>"])
+    return "\n".join(lines)
 
 
 def _line(position: Position) -> str:
@@ -174,11 +177,15 @@ def svg() -> str:
     return picture.draw({way: [str(trigger) for trigger in triggers] for way, triggers in edges().items()})
 
 
-def parts() -> dict[str, str]:
-    """What the README has between the markers of each of these names."""
-    picture_link = f"![The saga's positions and what leads from one to the next]({PICTURE.relative_to(ROOT)})"
-    folded = f"<details><summary>The same as Mermaid</summary>\n\n```mermaid\n{mermaid()}\n```\n\n</details>"
-    return {"table": markdown_table(), "diagram": f"{picture_link}\n\n{folded}"}
+def parts() -> dict[tuple[Path, str], str]:
+    """Generated Markdown by file and marker name."""
+    picture_link = f"![The saga's positions and what leads from one to the next](../{PICTURE.relative_to(ROOT)})"
+    return {
+        (README, "rows"): markdown_rows(),
+        (DOCUMENT, "rows"): markdown_rows(),
+        (DOCUMENT, "matrix"): markdown_matrix(),
+        (DOCUMENT, "diagram"): f"{picture_link}\n\n```mermaid\n{mermaid()}\n```",
+    }
 
 
 def between_markers(text: str, part: str, content: str) -> str:
@@ -197,10 +204,9 @@ def between_markers(text: str, part: str, content: str) -> str:
 
 def main() -> None:
     """Write all that is generated from the table."""
-    text = README.read_text(encoding="utf-8")
-    for part, content in parts().items():
-        text = between_markers(text, part, content)
-    README.write_text(text, encoding="utf-8")
+    for (page, part), content in parts().items():
+        text = between_markers(page.read_text(encoding="utf-8"), part, content)
+        page.write_text(text, encoding="utf-8")
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_text(svg(), encoding="utf-8")
 

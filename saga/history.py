@@ -1,6 +1,7 @@
 """The saga's history: what is written into it, what it remembers, and how it stays small.
 
-It is the inbox too (semantics, rule 8), and what a row can be verified with: every entry names the signal that made it.
+It is the inbox too (docs/state-machine.md, rule 8), and what a row can be verified with: every entry names the signal
+that made it.
 """
 
 from datetime import datetime

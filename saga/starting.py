@@ -56,7 +56,7 @@ async def prepare(database: AsyncEngine, *, auto_migrate: bool) -> None:
 
 
 async def _refuse_unknown_tables(database: AsyncEngine) -> None:
-    """Semantics, rule 14."""
+    """Refuse to start beside sagas of an unknown table version (docs/state-machine.md, rule 14)."""
     async with sessions(database)() as session:
         unknown = await store.table_versions_in_use(session) - TABLES.keys()
     if unknown:

@@ -1,4 +1,4 @@
--- The README's roles, run once by `docker compose up`. These passwords are for this machine alone.
+-- The roles of docs/operations.md, run once by `docker compose up`. These passwords are for this machine alone.
 CREATE ROLE orders_owner LOGIN PASSWORD 'orders_owner';
 CREATE ROLE orders_service LOGIN PASSWORD 'orders_service';
 CREATE DATABASE orders OWNER orders_owner;

@@ -1,4 +1,4 @@
-"""The invariants of `semantics.md`, asked of what is left when everything is quiet again.
+"""The invariants of `docs/state-machine.md`, asked of what is left when everything is quiet again.
 
 Three witnesses that know nothing of each other are compared: the rows, the participants' ledgers (what was really
 done), and the firehose (what was really published). A broken law is a line that begins with its name.

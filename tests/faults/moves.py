@@ -14,8 +14,8 @@ _UNDOING = (Command.RELEASE_INVENTORY, Command.REFUND_PAYMENT)
 def moved_twice(world: World) -> Iterator[str]:
     """Every kind of answer that moved its saga, or was written down as ignored, more often than it was given.
 
-    An answer is one by its `eventId`. What undoes is the exception (semantics, rule 8): asked for again, a participant
-    gives its very answer again, and it counts.
+    An answer is one by its `eventId`. What undoes is the exception (docs/state-machine.md, rule 8): asked for again, a
+    participant gives its very answer again, and it counts.
     """
     given: dict[UUID, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for one in world.heard:

@@ -63,8 +63,8 @@ def test_the_short_version_takes_every_point_once_and_every_run_has_its_seed() -
     assert taken == set(every)
 
 
-def test_the_readme_tells_of_as_many_points_as_there_are() -> None:
-    assert f"SIGKILL at any of {len(POINTS)} points" in (PROJECT / "README.md").read_text()
+def test_the_documentation_tells_of_as_many_points_as_there_are() -> None:
+    assert f"SIGKILL at any of {len(POINTS)} points" in (PROJECT / "docs" / "reliability.md").read_text()
 
 
 def test_a_failpoint_that_does_not_exist_is_refused_by_name() -> None:

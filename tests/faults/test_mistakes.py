@@ -108,4 +108,4 @@ async def test_a_mistake_is_found(findings: Findings, mistake: str) -> None:
 async def test_each_mistake_that_there_is_is_looked_for() -> None:
     there = {name for name, one in vars(mistakes).items() if callable(one) and one.__module__ == mistakes.__name__}
     assert there - {"plant", "_instead"} == FOUND_BY.keys()
-    assert f"{len(there) - 2} mistakes planted" in (PROJECT / "README.md").read_text()
+    assert f"{len(there) - 2} mistakes planted" in (PROJECT / "docs" / "reliability.md").read_text()

@@ -1,4 +1,4 @@
-"""A client gives its order up over HTTP (semantics, rule 10)."""
+"""A client gives its order up over HTTP (docs/state-machine.md, rule 10)."""
 
 from typing import Any
 from uuid import uuid4

@@ -29,8 +29,8 @@ from local.host import LOOPBACK, free_port
 from local.management import Management, ManagementError
 from settings import Settings
 from tests.ops.programs import OPS, PROJECT, RejectedError, compose_config
-from tests.system.permissions import Rights, rights_in_readme
-from tests.system.roles import roles_in_readme
+from tests.system.permissions import Rights, documented_rights
+from tests.system.roles import documented_roles
 from tests.waiting import until
 
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "compose.yaml").read_text())
@@ -202,7 +202,7 @@ def test_every_program_has_a_broker_user_of_its_own_with_the_rights_of_the_readm
         for row, topics in zip(DEFINITIONS["permissions"], DEFINITIONS["topic_permissions"], strict=True)
         if row["user"] == topics["user"]
     }
-    expected = rights_in_readme()
+    expected = documented_rights()
     # nobody in these containers is a client that orders; what listens to events is no participant
     del expected["shop"]
     assert {name: rights for name, rights in granted.items() if name in expected} == expected
@@ -326,9 +326,9 @@ def test_the_schema_belongs_to_who_migrates_and_the_service_only_uses_it() -> No
     script = (OPS / "postgres/roles.sql").read_text()
     for url in (owner, user):
         assert f"CREATE ROLE {url.username} LOGIN PASSWORD '{url.password}';\n" in script
-    # what the README tells others to do, word for word but for the passwords
+    # what docs/operations.md tells others to do, word for word but for the passwords
     statements = re.sub(r"PASSWORD '[^']*'", "PASSWORD ''", script)
-    assert re.sub(r"PASSWORD '[^']*'", "PASSWORD ''", roles_in_readme()) in statements
+    assert re.sub(r"PASSWORD '[^']*'", "PASSWORD ''", documented_roles()) in statements
     assert "ALTER ROLE postgres PASSWORD NULL;" in script
 
 

@@ -1,8 +1,8 @@
 """What must hold, said once: of every decision, of every saga, and of every state of the saga's world.
 
 The search and the simulation ask these. A law that is broken comes back as a line that begins with its name in
-`semantics.md`. Not here, since it takes a database or a broker: I1, I2, I9 to I12, I14, I16 (the simulation looks at
-I8, I9 and I16 on its stand-ins).
+`docs/state-machine.md`. Not here, since it takes a database or a broker: I1, I2, I9 to I12, I14, I16 (the simulation
+looks at I8, I9 and I16 on its stand-ins).
 """
 
 from collections.abc import Iterator

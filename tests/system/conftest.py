@@ -30,7 +30,7 @@ PRODUCT = "5b1f7f0e-9a3e-4c40-8d1f-0f6f2a6e0c11"
 
 
 def order_body(quantity: int = 1, price: object = 1299.99, **more: Any) -> dict[str, Any]:
-    """The seed's order, for a customer like no other."""
+    """The tutorial's order, for a customer of its own."""
     item = {"productId": PRODUCT, "productName": "Laptop", "quantity": quantity, "price": price}
     return {"userId": str(uuid4()), "items": [item], **more}
 

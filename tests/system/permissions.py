@@ -1,4 +1,4 @@
-"""The rights of each service's broker user, read from the README's table and given to users made for a test."""
+"""The rights of each service's broker user: the table in `docs/rabbitmq.md`, given to users made for a test."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -23,9 +23,9 @@ class Rights:
     topic_read: str
 
 
-def rights_in_readme() -> dict[str, Rights]:
+def documented_rights() -> dict[str, Rights]:
     """By the service's name."""
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    text = (PROJECT / "docs/rabbitmq.md").read_text(encoding="utf-8")
     table = text.partition("<!-- permissions:begin -->")[2].partition("<!-- permissions:end -->")[0]
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in table.strip().splitlines()[2:]]
     return {
@@ -37,7 +37,7 @@ def rights_in_readme() -> dict[str, Rights]:
 def users(management: Management, vhost: str) -> Iterator[Mapping[str, str]]:
     """A user for each row of the table, with just its rights there: the address of the virtual host as that user."""
     here, made = URL(vhost).path.removeprefix("/"), {}
-    for service, rights in rights_in_readme().items():
+    for service, rights in documented_rights().items():
         user, password = f"{service}-{uuid4().hex[:8]}", uuid4().hex
         management.create_user(user, password)
         management.permit(here, user, configure=rights.configure, write=rights.write, read=rights.read)

@@ -1,4 +1,4 @@
-"""The two database roles, as the README has them made."""
+"""The two database roles, as `docs/operations.md` has them made."""
 
 import re
 
@@ -8,9 +8,9 @@ from yarl import URL
 from tests.service import PROJECT
 
 
-def roles_in_readme() -> str:
-    """The SQL of the README, for psql."""
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+def documented_roles() -> str:
+    """The SQL of that page, for psql."""
+    text = (PROJECT / "docs/operations.md").read_text(encoding="utf-8")
     block = text.partition("<!-- roles:begin -->")[2].partition("<!-- roles:end -->")[0]
     return block.partition("```sql\n")[2].partition("```")[0]
 
@@ -22,7 +22,7 @@ async def make_roles(superuser: str, suffix: str) -> tuple[str, str]:
         superuser: the address of any database of the server.
         suffix: what makes the names those of one test.
     """
-    named = re.sub(r"\b(orders(?:_owner|_service)?)\b", rf"\1_{suffix}", roles_in_readme())
+    named = re.sub(r"\b(orders(?:_owner|_service)?)\b", rf"\1_{suffix}", documented_roles())
     outside, _, inside = named.partition(f"\\connect orders_{suffix}\n")
     server = URL(superuser).with_scheme("postgresql")
     database = server.with_path(f"/orders_{suffix}")

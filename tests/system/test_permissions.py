@@ -1,4 +1,4 @@
-"""Every service under a broker user of its own, with the rights of the README's table and no others."""
+"""Every service under a broker user of its own, with the rights of the table in `docs/rabbitmq.md` and no others."""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -20,7 +20,7 @@ from local.broker import RabbitMQ
 from local.rule import Behaviour
 from tests.service import told
 from tests.system.conftest import System, order_body
-from tests.system.permissions import rights_in_readme, users
+from tests.system.permissions import documented_rights, users
 from tests.waiting import until
 
 SERVICES = ("order-service", "inventory", "billing", "shop")
@@ -246,7 +246,7 @@ async def handled(system: System, count: int) -> bool:
 
 
 def test_the_readme_has_rights_for_every_service() -> None:
-    assert tuple(rights_in_readme()) == SERVICES
+    assert tuple(documented_rights()) == SERVICES
 
 
 async def test_orders_go_their_ways_with_these_rights(system: System, urls: Mapping[str, str]) -> None:

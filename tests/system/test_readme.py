@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand there; only the port is another."""
+"""The commands in the README and docs/, run as they stand there; only the port is another."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +24,17 @@ from tests.system.conftest import System
 from tests.waiting import until
 
 RECEIVES_AT = free_port()
-README = (PROJECT / "README.md").read_text()
-BLOCKS = re.findall(r"<!-- runs(?:: id)? -->\n```bash\n(.*?)```", README, re.DOTALL)
+TUTORIAL, CONFIGURATION, WEBHOOKS = (
+    (PROJECT / "docs" / f"{page}.md").read_text(encoding="utf-8") for page in ("tutorial", "configuration", "webhooks")
+)
+
+
+def blocks(page: Path) -> list[str]:
+    """The commands of a page that are to be run."""
+    return re.findall(r"<!-- runs(?:: id)? -->\n```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+RUN = {page: found for page in (PROJECT / "README.md", *sorted(PROJECT.glob("docs/*.md"))) if (found := blocks(page))}
 
 
 @pytest.fixture
@@ -39,7 +49,8 @@ def migrated(database: str) -> str:
     return database
 
 
-PLACE, LOOK, PUBLISH, NO_STOCK, NO_MONEY, DOWN, WHY, UP, SUBSCRIBE = BLOCKS
+# with a page more, or a block, this fails
+(PLACE, LOOK, PUBLISH), (NO_STOCK, NO_MONEY, DOWN, WHY, UP), (SUBSCRIBE,) = RUN.values()
 
 
 async def run(block: str, system: System, env: dict[str, str], inventory: str = "") -> Any:
@@ -97,7 +108,7 @@ async def test_a_mute_inventory_is_waited_for_and_the_saga_says_so(
         saga = await run(WHY, system, {"id": order["id"]})
         assert (saga["status"], saga["currentStep"]) == ("Started", "ValidateInventory")
         assert saga["waiting"]["for"] == ["InventoryValidated", "InventoryValidationFailed"]
-        assert saga["waiting"]["then"] in README.replace("\n", " ")
+        assert saga["waiting"]["then"] in TUTORIAL.replace("\n", " ")
         assert saga["waiting"]["until"] is not None
         await run(UP, system, environment, inventory)
         saga = await system.ended(order["id"])
@@ -107,8 +118,8 @@ async def test_a_mute_inventory_is_waited_for_and_the_saga_says_so(
 
 @contextmanager
 def receiving(port: int, secret: str) -> Iterator[list[str]]:
-    """The README's receiver, and the lines that it prints."""
-    [block] = re.findall(r"<!-- receives -->\n```python\n(.*?)```", README, re.DOTALL)
+    """The documented receiver, and the lines that it prints."""
+    [block] = re.findall(r"<!-- receives -->\n```python\n(.*?)```", WEBHOOKS, re.DOTALL)
     command = [sys.executable, "-c", block.replace("8000", str(port)), secret]
     printed: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -123,7 +134,7 @@ def receiving(port: int, secret: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("settings", [{"WEBHOOK_ALLOW": f"localhost:{RECEIVES_AT}"}])
-async def test_a_receiver_written_as_the_readme_says_is_told_of_an_order(
+async def test_a_receiver_written_as_documented_is_told_of_an_order(
     system: System, environment: dict[str, str], settings: dict[str, str]
 ) -> None:
     endpoint = await run(SUBSCRIBE.replace("8000", str(RECEIVES_AT)), system, environment)
@@ -140,15 +151,14 @@ async def test_a_receiver_written_as_the_readme_says_is_told_of_an_order(
 
 def test_all_that_a_stand_in_can_be_told_is_named_where_people_look() -> None:
     told = guide(PROJECT, 5002, 5003, 5004)
-    rows = re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z-]+)` \|", TUTORIAL, re.MULTILINE)
     assert tuple(rows) == MODES
     assert all(mode in told for mode in MODES)
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
     names = {name.upper() for name in Settings.model_fields if not name.startswith("test_")}
-    part = README[README.index("## Settings") : README.index("## Watching it")]
-    rows = [line for line in part.splitlines() if line.startswith("| `")]
+    rows = [line for line in CONFIGURATION.splitlines() if line.startswith("| `")]
     told = dict.fromkeys(re.findall(r"`([A-Z_]+)`", " ".join(row.split("|")[1] for row in rows)))
     assert set(told) == names
     for row in rows:

@@ -1,4 +1,4 @@
-"""The service under a database role that owns nothing and has just the grants of the README."""
+"""The service under a database role that owns nothing and has just the grants of `docs/operations.md`."""
 
 from collections.abc import AsyncIterator
 from typing import Any

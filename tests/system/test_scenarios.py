@@ -1,4 +1,4 @@
-"""The seed's scenarios on the running system, word for word."""
+"""The tutorial's scenarios on the running system."""
 
 import json
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The rules of the hard cases (semantics, section 2) on the running system, each named after its rule."""
+"""The rules of docs/state-machine.md on the running system, each test named after its rule."""
 
 import json
 from decimal import Decimal

@@ -1,6 +1,6 @@
 """A saga as a dialogue: given where it stands, when something happens, expect what it says and becomes.
 
-Every step is also checked for what must always hold (semantics, section 3), so that every dialogue tests that too.
+Every step is also checked for the invariants of docs/state-machine.md, so that every dialogue tests that too.
 """
 
 import pickle

@@ -17,10 +17,10 @@ def svg() -> ET.Element:
     return ET.fromstring(diagram.svg())
 
 
-@pytest.mark.parametrize("part", diagram.parts())
-def test_the_readme_has_what_the_table_says(part: str) -> None:
-    text = diagram.README.read_text(encoding="utf-8")
-    assert diagram.between_markers(text, part, diagram.parts()[part]) == text, "run `make contract`"
+@pytest.mark.parametrize(("page", "part"), diagram.parts(), ids=lambda word: getattr(word, "name", word))
+def test_the_documents_have_what_the_table_says(page: Path, part: str) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert diagram.between_markers(text, part, diagram.parts()[page, part]) == text, "run `make contract`"
 
 
 def test_the_picture_is_what_the_table_says() -> None:
@@ -28,20 +28,21 @@ def test_the_picture_is_what_the_table_says() -> None:
 
 
 def test_markers_that_are_missing_are_said(tmp_path: Path) -> None:
-    with pytest.raises(LookupError, match="table:begin"):
-        diagram.between_markers("# no markers", "table", "")
+    with pytest.raises(LookupError, match="rows:begin"):
+        diagram.between_markers("# no markers", "rows", "")
 
 
 def test_every_position_and_every_signal_has_a_line() -> None:
-    lines = diagram.markdown_table().splitlines()
-    assert [line for position in Position for line in lines if line.startswith(f"| **{diagram.name(position)}** |")]
+    rows, matrix = diagram.markdown_rows().splitlines(), diagram.markdown_matrix().splitlines()
+    for position in Position:
+        assert len([line for line in rows if line.startswith(f"| **{diagram.name(position)}** |")]) == 1
     for signal in Signal:
-        (line,) = (line for line in lines if line.startswith(f"| {signal} |"))
+        (line,) = (line for line in matrix if line.startswith(f"| {signal} |"))
         assert line.count("|") == len(Position) + 2
 
 
 def test_a_markdown_line_has_as_many_cells_as_the_head() -> None:
-    head, _, *lines = diagram.markdown_table().split("\n\n")[0].splitlines()
+    head, _, *lines = diagram.markdown_rows().splitlines()
     assert {line.count("|") for line in lines} == {head.count("|")}
 
 

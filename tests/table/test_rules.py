@@ -1,4 +1,4 @@
-"""The hard cases, as dialogues. Each test bears the number of its rule in semantics.md, section 2."""
+"""The hard cases, as dialogues. Each test bears the number of its rule in docs/state-machine.md."""
 
 import json
 import pickle
