@@ -43,26 +43,26 @@ from handlers.subscribing import settlement
 from handlers.watching import Watch
 from handlers.webhooks.routes import webhook_routes
 from handlers.webhooks.webhooks import Webhooks
-from saga import failpoints
 from saga.activity import Recorder
 from saga.amqp_reading import read_whatever_comes
 from saga.bus import Bus
 from saga.consuming import Consumers
-from saga.database import Sessions, connect, sessions, statements
 from saga.engine import Engine
 from saga.errors import ConfigurationError
 from saga.exposition import Exposition
 from saga.fresh import Fresh
-from saga.lag import watch_lag
 from saga.letter_retention import LetterRetention
-from saga.logs import configure, get_logger
-from saga.plaintext import exposed_broker, exposed_collector, exposed_database
+from saga.outbox.relay import Relay
 from saga.readiness import unready
-from saga.relay import Relay
-from saga.starting import prepare
-from saga.supervise import supervised, upon_hangup, upon_stop_signal
+from saga.runtime import failpoints
+from saga.runtime.database import Sessions, connect, sessions, statements
+from saga.runtime.loop_lag import watch_lag
+from saga.runtime.plaintext import exposed_broker, exposed_collector, exposed_database
+from saga.runtime.startup import prepare
+from saga.runtime.tasks import supervised, upon_hangup, upon_stop_signal
+from saga.telemetry.log_setup import configure, get_logger
+from saga.telemetry.tracing import TRACER
 from saga.timers import Timers
-from saga.tracing import TRACER
 from saga.webhooks.courier import Courier
 from saga.webhooks.housekeeping import Housekeeping
 from saga.webhooks.sender import Sender

@@ -18,12 +18,12 @@ from handlers.access.keys import Key, parse_keys
 from handlers.access.local import is_loopback
 from handlers.access.settings import AccessSettings, refuse_empty, require_meant
 from handlers.dashboard.stand_ins import local_addresses
-from saga.dsn import amqp_address, amqp_dsn, host_in_address, postgres_dsn
+from saga.domain import Policy
 from saga.errors import ConfigurationError
-from saga.otel_settings import OtelSettings, ReadByOpenTelemetry
 from saga.queues import KEYS
+from saga.runtime.dsn import amqp_address, amqp_dsn, host_in_address, postgres_dsn
 from saga.senders import Senders, expected_senders, user_in
-from saga.values import Policy
+from saga.telemetry.otel_settings import OtelSettings, ReadByOpenTelemetry
 from saga.webhooks.addresses import Allowed, Denied, allowances, denials
 from saga.webhooks.proxy import Proxy, read_proxy
 from saga.webhooks.schedule import STANDARD, waits_in
@@ -61,7 +61,7 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     webhook_retry_seconds: str | None = None
     webhook_secret_key: SecretStr | None = None
     test_failpoint: str | None = None
-    """For the fault tests: see `saga.failpoints`."""
+    """For the fault tests: see `saga.runtime.failpoints`."""
 
     @field_validator("database_url")
     @classmethod

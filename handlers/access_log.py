@@ -12,8 +12,8 @@ from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from saga.logs import get_logger
-from saga.telling import Words
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.redaction import Words
 
 log = get_logger(__name__)
 

@@ -12,9 +12,9 @@ from weakref import WeakKeyDictionary
 from aio_pika import IncomingMessage
 
 from saga.bus import BUS_ERRORS
-from saga.failpoints import reach
-from saga.logs import get_logger
-from saga.supervise import own_cancellation
+from saga.runtime.failpoints import reach
+from saga.runtime.tasks import own_cancellation
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

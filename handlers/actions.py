@@ -13,13 +13,13 @@ from handlers.ordering import ACCEPT_SECONDS
 from handlers.problems import ProblemError, away
 from models.states import Command, EntryStatus
 from saga import store
-from saga.cells import Signal
-from saga.database import Sessions
+from saga.domain import Event, Outcome, Saga, message_id
 from saga.engine import Engine
 from saga.errors import UnknownOrderError
-from saga.outlook import require_known
+from saga.insight.forecast import require_known
+from saga.runtime.database import Sessions
 from saga.store import Stored
-from saga.values import Event, Outcome, Saga, message_id
+from saga.transitions import Signal
 
 Truth = Literal["succeeded", "failed"]
 """What really happened to a command."""

@@ -11,14 +11,14 @@ from handlers.finding import BulkRetry
 from handlers.ordering import ACCEPT_SECONDS
 from handlers.paging import BULK_SECONDS, cursor, place
 from models.messages import Wire
-from saga.database import Sessions
 from saga.decide import decide
+from saga.domain import Event, Outcome, Policy
 from saga.engine import Engine
 from saga.errors import UnknownTableError
+from saga.insight.forecast import require_known
 from saga.listing import list_sagas
-from saga.outlook import require_known
+from saga.runtime.database import Sessions
 from saga.store import Stored
-from saga.values import Event, Outcome, Policy
 
 _UNKNOWN = "not committed in time; it may have been asked again, or not: look at it"
 

@@ -9,8 +9,8 @@ from uuid import UUID, uuid5
 from models.messages import CancelOrder, CreateOrder, Failure, InventoryReleased, Item, PaymentRefunded, Reply, Wire
 from models.states import CurrentStep
 from saga.bus import APP_ID, DEAD_LETTER_QUEUE, DELIVERY_LIMIT, SOURCE
-from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
-from saga.values import message_id
+from saga.domain import message_id
+from saga.outbox.message import DEAD_LETTER_EXCHANGE, EXCHANGE
 
 TITLE = "Order Service"
 DESCRIPTION = f"""\

@@ -18,19 +18,19 @@ from faststream.rabbit.annotations import RabbitMessage
 
 from handlers.strict_json import uncollected
 from models.states import Command
-from saga import metrics
 from saga.amqp_reading import whole_body
 from saga.amqp_values import as_json, storable, table_as_json
-from saga.backoff import Backoff
 from saga.bus import DEAD_LETTER_ARGUMENTS, DEAD_LETTER_QUEUE
-from saga.database import Sessions
 from saga.dead_letters import Arrival, belonging, identity_of, keep
 from saga.errors import DatabaseFault, classify
-from saga.failpoints import reach
-from saga.logs import get_logger
-from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
+from saga.outbox.message import DEAD_LETTER_EXCHANGE, EXCHANGE
 from saga.queues import KEY_OF_QUEUE
+from saga.runtime.backoff import Backoff
+from saga.runtime.database import Sessions
+from saga.runtime.failpoints import reach
 from saga.senders import sender_of
+from saga.telemetry import metrics
+from saga.telemetry.log_setup import get_logger
 
 if TYPE_CHECKING:
     from faststream.rabbit.schemas.queue import QuorumQueueArgs

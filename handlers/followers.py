@@ -21,7 +21,7 @@ from handlers.problems import RETRY_AFTER_SECONDS, ProblemError
 from handlers.snapshots import Snapshot, Snapshots
 from handlers.watching import Watch
 from saga.errors import DATABASE_ERRORS, UnknownOrderError, UnknownTableError, classify
-from saga.logs import get_logger
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

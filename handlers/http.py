@@ -19,9 +19,9 @@ from handlers.ordering import order_routes
 from handlers.origins import Requests
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError, answer_problems, documented, with_problems
 from handlers.watching import Watch
-from saga.database import Sessions
+from saga.domain import Policy
 from saga.engine import Engine
-from saga.values import Policy
+from saga.runtime.database import Sessions
 
 READY_SECONDS = 5.0
 """How long the checks of readiness may take."""

@@ -9,11 +9,11 @@ from handlers.problems import ProblemError
 from handlers.reading_letters import event_in
 from handlers.redriving import not_now, redrive_all
 from saga.bus import Bus
-from saga.database import Sessions
 from saga.dead_letters import Letter, LetterState, find, list_letters
+from saga.domain import Policy
 from saga.redrive import Redrive, RedriveOutcome, Redrives, Safety, discard
+from saga.runtime.database import Sessions
 from saga.senders import Senders
-from saga.values import Policy
 
 
 class Letters:

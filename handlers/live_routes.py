@@ -11,9 +11,9 @@ from handlers.followers import Followers
 from handlers.live_socket import converse
 from handlers.problems import documented
 from models.states import TERMINAL
-from saga.database import Sessions
 from saga.errors import UnknownOrderError
 from saga.orders import is_order_of
+from saga.runtime.database import Sessions
 
 LastEventId = Annotated[
     str | None,

@@ -25,11 +25,11 @@ from handlers.strict_body import StrictRoute
 from handlers.views import CancelView, SagaView, as_json, cancel_view, saga_view
 from models.messages import Incoming
 from models.states import Command
-from saga.database import Sessions
+from saga.domain import Policy
 from saga.engine import Engine
 from saga.listing import list_sagas, place_of
+from saga.runtime.database import Sessions
 from saga.store import Stored
-from saga.values import Policy
 
 _SAYS_WHY = "Shown in the saga's history, to the customer too."
 _ACTION: dict[str, Any] = {

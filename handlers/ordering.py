@@ -20,12 +20,12 @@ from models.messages import OrderBody, money_text, total_of
 from models.states import OrderStatus
 from saga import orders, store
 from saga.arrivals import Accepted, OrderRequest
-from saga.database import Sessions
+from saga.domain import Policy
 from saga.engine import Engine
 from saga.errors import DifferentContentError, UnknownOrderError
-from saga.failpoints import reach
-from saga.outlook import require_known
-from saga.values import Policy
+from saga.insight.forecast import require_known
+from saga.runtime.database import Sessions
+from saga.runtime.failpoints import reach
 
 ACCEPT_SECONDS = 5.0
 """How long a client waits for its order to be committed before it is told to come again."""

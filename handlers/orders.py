@@ -7,10 +7,10 @@ from faststream.rabbit import RabbitBroker
 from handlers.subscribing import subscribe
 from models.messages import CancelOrder, CreateOrder, total_of
 from saga.arrivals import OrderRequest
-from saga.cells import Signal
+from saga.domain import Event
 from saga.engine import Engine
 from saga.senders import EVERYBODY, Senders
-from saga.values import Event
+from saga.transitions import Signal
 
 
 def order_requests(broker: RabbitBroker, engine: Engine, senders: Senders = EVERYBODY) -> None:

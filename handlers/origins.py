@@ -8,9 +8,9 @@ from aio_pika import IncomingMessage
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from saga.moves import ORIGIN, Origin
-from saga.spans import MESSAGING
-from saga.traceparent import HEADER, trace_id, valid
+from saga.telemetry.applied_events import ORIGIN, Origin
+from saga.telemetry.spans import MESSAGING
+from saga.telemetry.traceparent import HEADER, trace_id, valid
 
 _HEADER = HEADER.encode()
 

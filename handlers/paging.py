@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import Query
 
 from handlers.problems import FieldError, InvalidError
-from saga.rows import Place
+from saga.runtime.rows import Place
 
 BULK_SECONDS = 25.0
 """As long as a request that works on many goes on; what is left over is what `next` is for."""

@@ -21,7 +21,7 @@ from saga.errors import (
     UnknownTableError,
     classify,
 )
-from saga.logs import get_logger
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

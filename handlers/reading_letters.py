@@ -4,7 +4,7 @@ from handlers.orders import cancellation
 from handlers.replies import event_of
 from handlers.subscribing import read_as
 from models.messages import REPLIES, CancelOrder
-from saga.values import Event
+from saga.domain import Event
 
 _CANCEL = "domain.order.CancelOrder"
 _REPLIES = {f"domain.{model.service}.{model.__name__}": model for model in REPLIES}

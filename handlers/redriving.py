@@ -6,9 +6,9 @@ from handlers.dead_letter_views import RedrivePage, redrive_view
 from handlers.finding_letters import BulkRedrive
 from handlers.paging import BULK_SECONDS, cursor, place
 from handlers.problems import RETRY_AFTER_SECONDS, ProblemError
-from saga.database import Sessions
 from saga.dead_letters import Letter, LetterState, list_letters
 from saga.redrive import Redrive, RedriveOutcome, Redrives, Safety, foresee
+from saga.runtime.database import Sessions
 
 NOT_NOW = (RedriveOutcome.BUS_AWAY, RedriveOutcome.BUSY)
 """What may be otherwise a little later; the letter is open still."""

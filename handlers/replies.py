@@ -4,10 +4,10 @@ from faststream.rabbit import RabbitBroker
 
 from handlers.subscribing import subscribe
 from models.messages import REPLIES, Failure, Reply
-from saga.cells import Signal
+from saga.domain import Event
 from saga.engine import Engine
 from saga.senders import EVERYBODY, Senders
-from saga.values import Event
+from saga.transitions import Signal
 
 
 def participant_replies(broker: RabbitBroker, engine: Engine, senders: Senders = EVERYBODY) -> None:

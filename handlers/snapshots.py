@@ -10,10 +10,10 @@ from handlers.conditional import digest
 from handlers.views import saga_view
 from models.states import SagaStatus
 from saga import store
-from saga.database import Sessions
+from saga.domain import Policy
 from saga.errors import UnknownOrderError
-from saga.outlook import require_known
-from saga.values import Policy
+from saga.insight.forecast import require_known
+from saga.runtime.database import Sessions
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,17 @@ from handlers.acks import Acks
 from handlers.origins import handling_message
 from handlers.strict_json import TooLargeError, decode, decode_aside
 from models.messages import MAX_BODY_BYTES
-from saga import metrics
 from saga.amqp_reading import whole_body
-from saga.backoff import Backoff
 from saga.bus import BUS_ERRORS, QUEUE_ARGUMENTS, Bus
 from saga.errors import BusAwayError, RefusedError, UnknownTableError
-from saga.failpoints import reach
-from saga.logs import get_logger
-from saga.outbox import EXCHANGE
+from saga.outbox.message import EXCHANGE
 from saga.queues import queue_of
+from saga.runtime.backoff import Backoff
+from saga.runtime.failpoints import reach
+from saga.runtime.tasks import own_cancellation
 from saga.senders import EVERYBODY, Senders
-from saga.supervise import own_cancellation
+from saga.telemetry import metrics
+from saga.telemetry.log_setup import get_logger
 
 if TYPE_CHECKING:
     from faststream.rabbit.schemas.queue import QuorumQueueArgs

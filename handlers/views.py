@@ -13,9 +13,9 @@ from pydantic.json_schema import SkipJsonSchema
 from models.messages import Instant, Item, Money, Wire, instant_text
 from models.states import Command, CurrentStep, EntryStatus, IncidentKind, OrderStatus, SagaStatus
 from saga import orders, store
-from saga.outlook import remaining_steps, waiting
-from saga.traceparent import trace_id
-from saga.values import Entry, Policy
+from saga.domain import Entry, Policy
+from saga.insight.forecast import remaining_steps, waiting
+from saga.telemetry.traceparent import trace_id
 
 _INSTANT_SCHEMA: dict[str, Any] = {
     "type": "string",

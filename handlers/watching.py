@@ -8,9 +8,9 @@ from typing import Literal
 from uuid import UUID
 
 from saga import orders
-from saga.database import Sessions
 from saga.errors import classify
-from saga.logs import get_logger
+from saga.runtime.database import Sessions
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.states import SagaStatus
 from models.tables import Activity as ActivityRow
 from models.tables import table_of
-from saga.database import Sessions
 from saga.errors import classify
-from saga.moves import Move
+from saga.runtime.database import Sessions
+from saga.telemetry.applied_events import Move
 
 NOTE_EVERY = timedelta(seconds=5)
 """How late a chart may be."""

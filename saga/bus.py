@@ -24,15 +24,15 @@ from aio_pika.exceptions import (
 from models.messages import instant_text
 from saga.amqp_reading import WHOLE_SHA256, WHOLE_SIZE, whole_body
 from saga.amqp_values import sendable
-from saga.backoff import Trouble
 from saga.errors import BusAwayError
-from saga.failpoints import reach
-from saga.logs import get_logger
-from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE, Envelope
+from saga.outbox.message import DEAD_LETTER_EXCHANGE, EXCHANGE, Envelope
+from saga.runtime.backoff import Trouble
+from saga.runtime.failpoints import reach
+from saga.runtime.tasks import own_cancellation
 from saga.senders import FIRST_SENDER, on_behalf_of, sender_of, user_in
-from saga.supervise import own_cancellation
-from saga.telling import Words, tell
-from saga.traceparent import HEADER, of_message
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.redaction import Words, tell
+from saga.telemetry.traceparent import HEADER, of_message
 
 log = get_logger(__name__)
 

@@ -24,15 +24,15 @@ from aiormq.exceptions import (
 from faststream.rabbit import RabbitBroker
 from faststream.rabbit.subscriber import RabbitSubscriber
 
-from saga import metrics
-from saga.backoff import Backoff, Trouble
 from saga.bus import BUS_ERRORS, DEAD_LETTER_QUEUE, close
 from saga.errors import BusAwayError, ConfigurationError
-from saga.logs import get_logger
-from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
-from saga.supervise import own_cancellation
-from saga.telling import Words, tell
-from saga.tls import refused_certificate
+from saga.outbox.message import DEAD_LETTER_EXCHANGE, EXCHANGE
+from saga.runtime.backoff import Backoff, Trouble
+from saga.runtime.tasks import own_cancellation
+from saga.runtime.tls import refused_certificate
+from saga.telemetry import metrics
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.redaction import Words, tell
 
 log = get_logger(__name__)
 

@@ -19,7 +19,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from models.states import SENDERS_FAULTS
 from models.tables import DeadLetter, table_of
 from saga.queues import KEY_OF_QUEUE
-from saga.rows import Place, behind
+from saga.runtime.rows import Place, behind
 
 _LETTERS = table_of(DeadLetter)
 

@@ -13,12 +13,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from models.states import DEAD_LETTER_REASONS, IncidentKind
-from saga.database import Sessions
 from saga.errors import classify
 from saga.fresh import Fresh
-from saga.logs import get_logger
-from saga.metrics import of_all_workers
 from saga.overview import MOST, Overview, look
+from saga.runtime.database import Sessions
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.metrics import of_all_workers
 
 log = get_logger(__name__)
 

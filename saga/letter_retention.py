@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from sqlalchemy import Interval, bindparam, text
 
-from saga.database import Sessions
 from saga.errors import classify
-from saga.logs import get_logger
-from saga.rows import changed
+from saga.runtime.database import Sessions
+from saga.runtime.rows import changed
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.states import TERMINAL, CurrentStep, OrderStatus, Position, SagaStatus
 from models.tables import Order, OrderSaga, table_of
-from saga.rows import Place, behind
+from saga.runtime.rows import Place, behind
 from saga.store import Stored, find_orders
 
 _ORDERS, _SAGAS = table_of(Order), table_of(OrderSaga)

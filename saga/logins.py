@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tables import Login as Row
 from models.tables import ServerKey, table_of
-from saga.rows import changed
+from saga.runtime.rows import changed
 
 _SESSIONS, _KEYS = table_of(Row), table_of(ServerKey)
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.messages import money_text
 from models.states import OrderStatus
 from models.tables import Order, OrderSaga, RequestIdentity, table_of
-from saga.rows import Place, behind
+from saga.runtime.rows import Place, behind
 
 _ORDERS, _SAGAS, _IDENTITIES = table_of(Order), table_of(OrderSaga), table_of(RequestIdentity)
 

@@ -6,8 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saga.bus import Bus
 from saga.consuming import Consumers
-from saga.database import schema_is_current
 from saga.engine import Engine
+from saga.runtime.database import schema_is_current
 
 
 async def unready(database: AsyncEngine, engine: Engine, bus: Bus, consumers: Consumers) -> list[str]:

@@ -22,16 +22,16 @@ from models.states import Command, CurrentStep, SagaStatus
 from saga import dead_letters, store
 from saga.amqp_values import from_json, sendable
 from saga.bus import UNROUTABLE, Bus
-from saga.cells import REPLY_MODELS
-from saga.database import Sessions
 from saga.dead_letters import Letter, LetterState
+from saga.domain import Event, Policy, Saga, message_id
 from saga.errors import RefusedError
-from saga.failpoints import reach
-from saga.outbox import EXCHANGE
-from saga.outlook import answers, foretold
+from saga.insight.forecast import answers, foretold
+from saga.outbox.message import EXCHANGE
 from saga.queues import KEYS
+from saga.runtime.database import Sessions
+from saga.runtime.failpoints import reach
 from saga.senders import Senders
-from saga.values import Event, Policy, Saga, message_id
+from saga.transitions import REPLY_MODELS
 
 AT_ONCE = 2
 """As many are published at once by one process: fewer than there are connections for reading."""

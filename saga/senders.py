@@ -17,7 +17,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from yarl import URL
 
 from saga.errors import RefusedError
-from saga.logs import get_logger
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

@@ -25,7 +25,15 @@ PRELOADED = [
     *("handlers.contract", "handlers.dashboard.routes", "handlers.dead_letter_routes", "handlers.dead_letters"),
     *("handlers.access.published_keys", "handlers.connections", "handlers.http", "handlers.live_routes"),
     *("handlers.operating", "handlers.orders", "handlers.replies", "handlers.subscribing", "handlers.watching"),
-    *("saga.bus", "saga.database", "saga.engine", "saga.readiness", "saga.relay", "saga.supervise", "saga.timers"),
+    *(
+        "saga.bus",
+        "saga.runtime.database",
+        "saga.engine",
+        "saga.readiness",
+        "saga.outbox.relay",
+        "saga.runtime.tasks",
+        "saga.timers",
+    ),
     *("saga.exposition", "saga.webhooks.courier", "saga.webhooks.housekeeping", "handlers.webhooks.routes"),
     "tests.forked",
 ]

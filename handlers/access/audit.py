@@ -17,9 +17,9 @@ from handlers.access.rates import Rate
 from handlers.access.rules import Rule
 from handlers.access.server_key import ServerKey
 from saga.errors import DATABASE_ERRORS
-from saga.logs import get_logger
-from saga.metrics import REFUSED
-from saga.telling import Words
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.metrics import REFUSED
+from saga.telemetry.redaction import Words
 
 log = get_logger("audit")
 

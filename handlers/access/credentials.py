@@ -18,10 +18,10 @@ from handlers.access.server_key import ServerKey
 from handlers.access.site import Site
 from handlers.access.tokens import Tokens
 from saga import logins
-from saga.database import Sessions
 from saga.logins import Identity, Login
-from saga.logs import get_logger
-from saga.telling import Words
+from saga.runtime.database import Sessions
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.redaction import Words
 
 log = get_logger(__name__)
 

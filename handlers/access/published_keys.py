@@ -9,7 +9,7 @@ import httpx2
 
 from handlers.access.refusals import not_yet
 from handlers.access.signing import SigningKey, keys_of_set
-from saga.logs import get_logger
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

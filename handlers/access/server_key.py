@@ -7,7 +7,7 @@ audit log without naming them. It opens nothing: what a cookie is good for stand
 import hmac
 
 from saga import logins
-from saga.database import Sessions
+from saga.runtime.database import Sessions
 
 
 class ServerKey:

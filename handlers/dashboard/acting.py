@@ -20,11 +20,11 @@ from handlers.dashboard.wishes import ACKNOWLEDGE, WISHES, Wish, wish_about
 from handlers.operators import Actor
 from handlers.problems import ProblemError, problem_of
 from models.states import Command
-from saga.choices import choices
-from saga.database import Sessions
+from saga.domain import Policy
 from saga.engine import Engine
+from saga.insight.options import choices
+from saga.runtime.database import Sessions
 from saga.store import Stored
-from saga.values import Policy
 
 
 def _open_then(word: str) -> Command | Literal["nothing"]:

@@ -14,9 +14,9 @@ from handlers.finding import MAX_FOUND, AfterThat, BulkRetry, Wanted
 from handlers.operators import Actor
 from handlers.problems import ProblemError, problem_of
 from models.messages import Closed
-from saga.database import Sessions
+from saga.domain import Outcome, Policy
 from saga.engine import Engine
-from saga.values import Outcome, Policy
+from saga.runtime.database import Sessions
 
 _STEP_SECONDS = 2.5
 """How long a step takes: whoever looks on sees something happen."""

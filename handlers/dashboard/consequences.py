@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from models.messages import REPLIES
 from models.states import Command, OrderEvent
-from saga.choices import Choice
-from saga.outlook import remaining_steps, waiting
-from saga.values import Policy, Saga, Send
+from saga.domain import Policy, Saga, Send
+from saga.insight.forecast import remaining_steps, waiting
+from saga.insight.options import Choice
 
 _SERVICES = {reply.answers: reply.service.capitalize() for reply in REPLIES}
 

@@ -8,11 +8,11 @@ from handlers.dashboard.timeline import Stay
 from models.messages import REPLIES, Reply
 from models.states import Command, EntryStatus, OrderEvent, Position
 from saga.bus import UNROUTABLE
-from saga.cells import REPLY_MODELS, Signal
+from saga.domain import Entry, Saga, message_id
 from saga.history import ids_of
-from saga.outbox import EXCHANGE
-from saga.unsent import Unsent
-from saga.values import Entry, Saga, message_id
+from saga.outbox.message import EXCHANGE
+from saga.outbox.unsent import Unsent
+from saga.transitions import REPLY_MODELS, Signal
 
 
 @dataclass(frozen=True, slots=True)

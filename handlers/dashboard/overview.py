@@ -8,10 +8,10 @@ from handlers.dashboard.charts import HEIGHT, WIDTH, durations, ends
 from handlers.dashboard.rendering import page
 from handlers.dashboard.routing import pages
 from saga.activity import Activity, last_minutes
-from saga.database import Sessions
+from saga.domain import Policy
 from saga.listing import Filter, list_sagas
 from saga.overview import MOST, look
-from saga.values import Policy
+from saga.runtime.database import Sessions
 
 MINUTES = 30
 """As far as the charts look back."""

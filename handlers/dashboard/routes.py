@@ -17,9 +17,9 @@ from handlers.dashboard.webhook_page import webhook_page_routes
 from handlers.joining import join
 from handlers.letters import Letters
 from handlers.webhooks.webhooks import Webhooks
-from saga.database import Sessions
+from saga.domain import Policy
 from saga.engine import Engine
-from saga.values import Policy
+from saga.runtime.database import Sessions
 
 
 def dashboard_routes(  # noqa: PLR0913, PLR0917 - one argument for each part of the house that pages are a door to

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from handlers.dashboard.rendering import page
 from handlers.problems import ProblemError, mistake, problem_of
-from saga.logs import get_logger
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

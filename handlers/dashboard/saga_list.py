@@ -13,11 +13,11 @@ from handlers.finding import SagaQuery
 from handlers.paging import cut, place
 from handlers.problems import InvalidError
 from models.states import CurrentStep, SagaStatus
-from saga.database import Sessions
+from saga.domain import Policy
+from saga.insight.forecast import waiting
 from saga.listing import list_sagas_now, place_of
-from saga.outlook import waiting
-from saga.rows import Place
-from saga.values import Policy
+from saga.runtime.database import Sessions
+from saga.runtime.rows import Place
 
 _PER_PAGE = 25
 _AGES = {"60": "1 minute", "300": "5 minutes", "3600": "1 hour", "86400": "1 day", "604800": "7 days"}

@@ -13,13 +13,13 @@ from handlers.dashboard.timeline import bars, lines, stays
 from handlers.dashboard.wishes import deeds
 from models.messages import money_text
 from saga import store
-from saga.database import Sessions
+from saga.domain import Policy
 from saga.errors import UnknownOrderError
-from saga.outlook import remaining_steps, waiting
-from saga.traceparent import is_sampled, trace_id
-from saga.unsent import find_unsent
-from saga.values import Policy
-from saga.way import way_taken
+from saga.insight.forecast import remaining_steps, waiting
+from saga.insight.replay import way_taken
+from saga.outbox.unsent import find_unsent
+from saga.runtime.database import Sessions
+from saga.telemetry.traceparent import is_sampled, trace_id
 
 
 def saga_page_routes(sessions: Sessions, policy: Policy, trace_url: str | None) -> APIRouter:

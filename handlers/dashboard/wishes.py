@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from handlers.dashboard.notices import Done
-from saga.cells import Signal
-from saga.choices import choices
-from saga.values import Policy, Saga
+from saga.domain import Policy, Saga
+from saga.insight.options import choices
+from saga.transitions import Signal
 
 G = Signal
 

@@ -12,9 +12,9 @@ from handlers.problems import RETRY_AFTER_SECONDS, FieldError, InvalidError, Pro
 from handlers.webhooks.asking import Asking
 from handlers.webhooks.bodies import DeliveryQuery, EndpointQuery, Subscription
 from models.states import WebhookStatus
-from saga.database import Sessions
 from saga.errors import WebhookDisabledError
-from saga.rows import Place
+from saga.runtime.database import Sessions
+from saga.runtime.rows import Place
 from saga.webhooks import deliveries, endpoints
 from saga.webhooks.addresses import AddressRefusedError
 from saga.webhooks.deliveries import Delivery

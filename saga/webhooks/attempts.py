@@ -10,7 +10,7 @@ from uuid import UUID
 from standardwebhooks import Webhook as Signer
 
 from models.states import WebhookType
-from saga.traceparent import HEADER
+from saga.telemetry.traceparent import HEADER
 from saga.webhooks.answers import Answer
 from saga.webhooks.schedule import wait_after
 from saga.webhooks.wrapping import Wrapping

@@ -13,7 +13,7 @@ from typing import Any
 import httpcore2
 from httpcore2 import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
 
-from saga.tls import refused_certificate
+from saga.runtime.tls import refused_certificate
 from saga.webhooks.addresses import Address, AddressRefusedError, Allowed, Denied, is_denied, is_public, literal
 from saga.webhooks.proxy import ProxyError
 from saga.webhooks.resolving import Resolve

@@ -14,13 +14,13 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from saga import telemetry
-from saga.backoff import Backoff
-from saga.database import Sessions
 from saga.errors import classify
-from saga.failpoints import reach
-from saga.logs import get_logger
-from saga.traceparent import is_sampled, new_child
+from saga.runtime.backoff import Backoff
+from saga.runtime.database import Sessions
+from saga.runtime.failpoints import reach
+from saga.telemetry import committed as telemetry
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.traceparent import is_sampled, new_child
 from saga.webhooks import claims
 from saga.webhooks.answers import Answer
 from saga.webhooks.attempts import Attempt, Claimed, Outcome, headers, verdict

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.states import DeliveryStatus, WebhookStatus
 from models.tables import Webhook, WebhookDelivery, table_of
-from saga.rows import changed
+from saga.runtime.rows import changed
 
 DISABLED = "the endpoint was disabled"
 """Why a delivery failed without an attempt."""

@@ -29,7 +29,7 @@ from models.states import DeliveryStatus, WebhookStatus, WebhookType
 from models.tables import Webhook, WebhookDelivery, table_of
 from models.webhooks import PingNews
 from saga.errors import UnknownWebhookError, WebhookDisabledError
-from saga.rows import Place, behind, changed
+from saga.runtime.rows import Place, behind, changed
 from saga.webhooks import disabling
 from saga.webhooks.deliveries import Delivery, end_rest, find_delivery
 from saga.webhooks.notices import body

@@ -10,10 +10,10 @@ from datetime import timedelta
 from sqlalchemy import Integer, Interval, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saga.database import Sessions
 from saga.errors import classify
-from saga.logs import get_logger
-from saga.rows import changed
+from saga.runtime.database import Sessions
+from saga.runtime.rows import changed
+from saga.telemetry.log_setup import get_logger
 from saga.webhooks import deliveries
 from saga.webhooks.disabling import PIECE, fail_waiting
 

@@ -31,11 +31,11 @@ from sqlalchemy.types import TypeEngine
 from models.states import DeliveryStatus, OrderEvent, OrderStatus, WebhookStatus, WebhookType
 from models.tables import Webhook, WebhookDelivery, table_of
 from models.webhooks import OrderNews, WebhookMessage
+from saga.domain import Saga, message_id
 from saga.errors import classify
-from saga.logs import get_logger
-from saga.outbox import OrderFacts
-from saga.rows import changed
-from saga.values import Saga, message_id
+from saga.outbox.message import OrderFacts
+from saga.runtime.rows import changed
+from saga.telemetry.log_setup import get_logger
 from saga.webhooks.disabling import DISABLED, OVERFLOWED
 
 log = get_logger(__name__)

@@ -16,7 +16,7 @@ from handlers.access.callers import Caller, Scope
 from handlers.access.credentials import Access, Credential
 from handlers.access.keys import Key, make_key, parse_keys
 from handlers.access.tokens import LEEWAY_SECONDS
-from saga.values import Policy
+from saga.domain import Policy
 from tests.access.conftest import KEYS, OWNER, VISITORS, asking, header
 from tests.access.issuer import token
 from tests.dashboard.pages import Page

@@ -19,10 +19,10 @@ from handlers.access.limits import Limits
 from handlers.access.site import Site
 from handlers.connections import server_config
 from handlers.dashboard.login import refusing_pages
-from saga.database import connect, sessions, statements
+from saga.domain import Policy
 from saga.engine import Engine
 from saga.errors import ConfigurationError
-from saga.values import Policy
+from saga.runtime.database import connect, sessions, statements
 from settings import Settings
 from tests.access.conftest import header
 from tests.http.conftest import Service, order_body, problem, serving

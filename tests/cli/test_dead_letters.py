@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saga.amqp_reading import WHOLE_SHA256, WHOLE_SIZE
 from saga.bus import Bus
-from saga.cells import Signal
+from saga.domain import Event
 from saga.engine import Engine
-from saga.values import Event
+from saga.transitions import Signal
 from tests.cli.conftest import CommandLine
 from tests.dead_letters.conftest import (  # noqa: F401 - fixtures
     Table,

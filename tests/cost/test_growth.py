@@ -44,7 +44,7 @@ from handlers.webhooks.bodies import Subscription
 from models.messages import MAX_BODY_BYTES, CancelOrder, CreateOrder, Money, OrderBody, PaymentFailed, Quantity
 from saga.amqp_reading import read_whatever_comes
 from saga.amqp_values import MAX_TABLE_BYTES, as_json, from_json, sendable, storable, table_as_json
-from saga.traceparent import valid
+from saga.telemetry.traceparent import valid
 from saga.webhooks.addresses import LONGEST_URL, destination
 from saga.webhooks.answers import excerpt, retry_after
 from tests.cost.growth import FACTOR, MOST, growth

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from handlers.dashboard.forms import MAX_FORM_BYTES
 from saga.dead_letters import Arrival, Filter, identity_of, keep, list_letters
-from saga.values import Policy
+from saga.domain import Policy
 from tests.dashboard.pages import Page
 from tests.databases import Databases
 from tests.http.conftest import HAPPY, Service, running

@@ -29,11 +29,11 @@ from handlers.problems import answer_problems
 from handlers.subscribing import settlement
 from saga.amqp_reading import read_whatever_comes
 from saga.bus import DEAD_LETTER_QUEUE, Bus
-from saga.database import Sessions, connect, sessions
+from saga.domain import Policy
 from saga.engine import Engine
-from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
+from saga.outbox.message import DEAD_LETTER_EXCHANGE, EXCHANGE
+from saga.runtime.database import Sessions, connect, sessions
 from saga.senders import Senders, user_in
-from saga.values import Policy
 from tests.waiting import until
 
 Queue = asyncio.Queue[AbstractIncomingMessage]

@@ -14,9 +14,9 @@ from models.messages import MAX_BODY_BYTES
 from saga import dead_letters, letter_retention
 from saga.amqp_reading import BEGINNING_BYTES, WHOLE_SHA256, WHOLE_SIZE
 from saga.bus import Bus
-from saga.database import statements
 from saga.letter_retention import KEPT_FOR, LetterRetention
-from saga.outbox import DEAD_LETTER_EXCHANGE
+from saga.outbox.message import DEAD_LETTER_EXCHANGE
+from saga.runtime.database import statements
 from tests.databases import connect_looping
 from tests.dead_letters.conftest import Api, Table, Wire, problem, take
 from tests.relay.conftest import envelope

@@ -17,7 +17,7 @@ import httpx2
 
 from local.rule import Behaviour
 from saga.bus import UNROUTABLE
-from saga.outbox import EXCHANGE
+from saga.outbox.message import EXCHANGE
 from tests.faults.clients import Kind, Request, wish
 from tests.faults.place import Place
 from tests.service import Service

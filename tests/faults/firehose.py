@@ -10,7 +10,7 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from saga.amqp_reading import read_whatever_comes
-from saga.outbox import EXCHANGE
+from saga.outbox.message import EXCHANGE
 
 _QUEUE = "firehose"
 _SECONDS = 120.0

@@ -15,11 +15,16 @@ from aio_pika.exceptions import PublishError
 import settings
 from handlers import dead_letters, subscribing
 from handlers.acks import Acks
-from saga import backoff, bus, consuming, engine, outbox, outbox_store, relay, supervise, timers
+from saga import bus, consuming, engine, timers
 from saga.batch import Batch
 from saga.engine import Engine
 from saga.errors import DatabaseFault, classify
-from saga.relay import Relay
+from saga.outbox import message as outbox
+from saga.outbox import relay
+from saga.outbox import store as outbox_store
+from saga.outbox.relay import Relay
+from saga.runtime import backoff
+from saga.runtime import tasks as supervise
 
 _FLUSHED = 0.1
 """Seconds after which an ack is on the wire."""

@@ -37,12 +37,12 @@ from handlers.webhooks.routes import webhook_routes
 from handlers.webhooks.webhooks import Webhooks
 from saga import store
 from saga.bus import Bus
-from saga.cells import Signal
-from saga.database import Sessions, connect, sessions, statements
+from saga.domain import Decision, Event, Policy, when_due
 from saga.engine import Engine
 from saga.exposition import Exposition
+from saga.runtime.database import Sessions, connect, sessions, statements
 from saga.senders import Senders
-from saga.values import Decision, Event, Policy, when_due
+from saga.transitions import Signal
 from saga.webhooks.addresses import Address, allowances
 from saga.webhooks.sender import Sender
 from saga.webhooks.wrapping import Wrapping

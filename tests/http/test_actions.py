@@ -7,8 +7,8 @@ import pytest
 from handlers.actions import NOTHING, Actions, Meant
 from handlers.problems import ProblemError
 from models.states import Command, Position
-from saga.cells import Signal
 from saga.store import Stored
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service
 
 C, G = Command, Signal

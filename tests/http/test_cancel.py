@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from handlers import actions
-from saga.cells import Signal
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service, problem
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from handlers.watching import Watch
 from saga import orders
-from saga.cells import Signal
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service
 
 PATHS = pytest.mark.parametrize("path", ["/api/orders/{}", "/api/orders/{}/saga"])

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from saga import exposition, overview
-from saga.cells import Signal
+from saga.transitions import Signal
 from tests.faults.metrics import metrics
 from tests.http.conftest import Service
 

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from handlers import asking_again
-from saga.cells import Signal
-from saga.values import Decision, Event
+from saga.domain import Decision, Event
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service, listening, problem
 
 G = Signal

@@ -8,7 +8,7 @@ import pytest
 
 from handlers.paging import cursor, place
 from saga import orders
-from saga.cells import Signal
+from saga.transitions import Signal
 from tests.http.conftest import Service, order_body, problem
 
 

@@ -11,7 +11,7 @@ from handlers import followers, snapshots
 from handlers.open_files import room_for
 from handlers.views import saga_view
 from saga import store
-from saga.cells import Signal
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY
 from tests.live.conftest import Live, left_behind
 from tests.live.following import Stream, connected, following

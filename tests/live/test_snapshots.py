@@ -9,9 +9,9 @@ import pytest
 
 from handlers.snapshots import Snapshots
 from saga import store
-from saga.cells import Signal
+from saga.domain import Policy
 from saga.errors import UnknownOrderError
-from saga.values import Policy
+from saga.transitions import Signal
 from tests.http.conftest import Service
 from tests.live.conftest import Live
 

@@ -12,7 +12,7 @@ import aio_pika
 import asyncpg
 import pytest
 
-from saga.telling import KNOWN
+from saga.telemetry.redaction import KNOWN
 from tests.collector import Collector
 from tests.logs.crowd import Crowd
 from tests.service import Service, told

@@ -10,11 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.messages import instant_text
-from saga import relay as relaying
 from saga.bus import DEAD_LETTER_QUEUE, UNROUTABLE, Bus
-from saga.outbox import DEAD_LETTER_EXCHANGE
-from saga.relay import Relay
-from saga.traceparent import of_message
+from saga.outbox import relay as relaying
+from saga.outbox.message import DEAD_LETTER_EXCHANGE
+from saga.outbox.relay import Relay
+from saga.telemetry.traceparent import of_message
 from tests.relay.conftest import Listener, Outbox, envelope, lease_over, running_relay
 from tests.waiting import until
 

@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from handlers.webhooks.webhooks import Webhooks
 from models.states import SUBSCRIBABLE
-from saga.cells import Signal
-from saga.database import Sessions, connect, sessions, statements
 from saga.engine import Engine
+from saga.runtime.database import Sessions, connect, sessions, statements
+from saga.transitions import Signal
 from saga.webhooks import endpoints
 from saga.webhooks import sender as sending
 from saga.webhooks.courier import Courier

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from standardwebhooks import Webhook
 
-from saga import spans
-from saga.traceparent import new_child
+from saga.telemetry import spans
+from saga.telemetry.traceparent import new_child
 from saga.webhooks.answers import LONGEST_WAIT, Answer
 from saga.webhooks.attempts import Attempt, Claimed, Outcome, headers, verdict
 from saga.webhooks.schedule import STANDARD, wait_after

@@ -12,11 +12,11 @@ from uuid import UUID
 import pytest
 from prometheus_client import REGISTRY
 
-from saga.database import statements
 from saga.engine import Engine
 from saga.overview import look
-from saga.rows import changed
-from saga.traceparent import trace_id
+from saga.runtime.database import statements
+from saga.runtime.rows import changed
+from saga.telemetry.traceparent import trace_id
 from saga.webhooks import claims, courier, deliveries, endpoints, housekeeping, marks
 from saga.webhooks.answers import Answer
 from saga.webhooks.attempts import Attempt, Claimed, Verdict, verdict

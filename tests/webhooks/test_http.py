@@ -17,7 +17,7 @@ from handlers.access.callers import EVERY_SCOPE, LOCAL, Caller, Scope
 from handlers.access.credentials import Access
 from handlers.webhooks.asking import Asking, asking
 from handlers.webhooks.webhooks import MOST_ENDPOINTS, MOST_ENDPOINTS_OF_PERSON
-from saga.values import Policy
+from saga.domain import Policy
 from tests.databases import Databases
 from tests.http.conftest import HAPPY, HOOKS, RECEIVER, Service, problem, running, without_database
 

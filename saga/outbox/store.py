@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.tables import Outbox, table_of
-from saga.outbox import Envelope
+from saga.outbox.message import Envelope
 
 _OUTBOX = table_of(Outbox)
 _IDS = bindparam("ids", type_=ARRAY(Uuid()))

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from models.messages import COMMANDS, EVENTS, Item, Outgoing
 from models.states import Command, OrderEvent, Position
-from saga.values import Saga, Send, message_id
+from saga.domain import Saga, Send, message_id
 
 EXCHANGE = "domain"
 DEAD_LETTER_EXCHANGE = "order-service.dlx"

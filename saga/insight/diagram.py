@@ -1,6 +1,6 @@
 """The table for people, generated from it: as Markdown, as a Mermaid state diagram, as a picture.
 
-`python -m saga.diagram` writes them into the README, between their markers, and beside the dashboard.
+`python -m saga.insight.diagram` writes them into the README, between their markers, and beside the dashboard.
 """
 
 import re
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.states import Position
-from saga import picture
-from saga.cells import (
+from saga.insight import diagram_svg as picture
+from saga.table import TABLE, cells
+from saga.transitions import (
     REPLY_MODELS,
     Acknowledge,
     Already,
@@ -24,9 +25,8 @@ from saga.cells import (
     SendAgain,
     Signal,
 )
-from saga.table import TABLE, cells
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PICTURE = ROOT / "handlers" / "dashboard" / "saga.svg"
 
@@ -170,7 +170,7 @@ def mermaid() -> str:
 
 
 def svg() -> str:
-    """The picture; `saga.picture` says where everything stands in it."""
+    """The picture; `saga.insight.diagram_svg` says where everything stands in it."""
     return picture.draw({way: [str(trigger) for trigger in triggers] for way, triggers in edges().items()})
 
 

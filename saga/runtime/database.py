@@ -14,9 +14,9 @@ from pydantic_core import to_json
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
-from saga.failpoints import reach
+from saga.runtime.failpoints import reach
 
-_MIGRATIONS = Path(__file__).parent.parent / "models" / "migrations"
+_MIGRATIONS = Path(__file__).parents[2] / "models" / "migrations"
 
 COMMAND_SECONDS = 7.0
 """How long a statement's answer is waited for: a little longer than PostgreSQL itself lets one run. What says nothing

@@ -11,13 +11,13 @@ from functools import cache
 from typing import Any
 
 from models.states import EntryStatus
-from saga import metrics, spans
 from saga.activity import ACTIVITY
-from saga.logs import get_logger
-from saga.moves import Move
-from saga.outbox import Envelope
-from saga.traceparent import is_sampled, trace_id
-from saga.tracing import TRACER
+from saga.outbox.message import Envelope
+from saga.telemetry import metrics, spans
+from saga.telemetry.applied_events import Move
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.traceparent import is_sampled, trace_id
+from saga.telemetry.tracing import TRACER
 from saga.webhooks.attempts import Attempt, Outcome
 
 log = get_logger(__name__)

@@ -10,7 +10,7 @@ import secrets
 from hashlib import blake2b
 from uuid import UUID
 
-from saga.values import Saga
+from saga.domain import Saga
 
 HEADER = "traceparent"
 _VALID = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")

@@ -29,9 +29,9 @@ from models.states import (
     OrderStatus,
     SagaStatus,
 )
-from saga.cells import Signal
+from saga.domain import Outcome
 from saga.errors import OrderServiceError, sqlstate
-from saga.values import Outcome
+from saga.transitions import Signal
 
 WITHHELD = "(withheld)"
 """Stands for a value that is there, and is nobody's business."""

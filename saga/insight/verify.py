@@ -21,11 +21,23 @@ from typing import Any
 
 from models.messages import instant_text
 from models.states import Command, EntryStatus, IncidentKind, OrderStatus, Timer
-from saga.cells import REPLY_MODELS, WHEN_DUE, Already, Conflict, Go, Ignore, Note, Refuse, Retry, SendAgain, Signal
 from saga.decide import begin, decide
+from saga.domain import Deadline, Entry, Event, Policy, Saga
 from saga.history import acknowledges, answer_of, open_contradiction, owes_release
 from saga.table import TABLES
-from saga.values import Deadline, Entry, Event, Policy, Saga
+from saga.transitions import (
+    REPLY_MODELS,
+    WHEN_DUE,
+    Already,
+    Conflict,
+    Go,
+    Ignore,
+    Note,
+    Refuse,
+    Retry,
+    SendAgain,
+    Signal,
+)
 
 # more sends than can be set, and fewer than a float can double; every deadline at once, so that it is the earliest
 _GOES_ON = Policy(timedelta(0), 64, timedelta(0), timedelta.resolution, timedelta.max)

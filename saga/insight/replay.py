@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from models.messages import instant_text
 from models.states import EntryStatus, Position, SagaStatus
-from saga.cells import Acknowledge, Conflict, Go, Note, Retry, SendAgain, Signal
+from saga.domain import Entry, Saga
 from saga.history import owes_release
 from saga.table import TABLES
-from saga.values import Entry, Saga
+from saga.transitions import Acknowledge, Conflict, Go, Note, Retry, SendAgain, Signal
 
 
 class Move(NamedTuple):

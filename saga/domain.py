@@ -7,7 +7,7 @@ from typing import NotRequired, TypedDict
 from uuid import UUID, uuid5
 
 from models.states import Command, OrderEvent, Position, Timer
-from saga.cells import WHEN_DUE, Signal
+from saga.transitions import WHEN_DUE, Signal
 
 
 class Entry(TypedDict):

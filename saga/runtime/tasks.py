@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import TypeVar
 
-from saga import metrics
 from saga.errors import BusAwayError, ConfigurationError
-from saga.logs import get_logger
-from saga.telling import Words
+from saga.telemetry import metrics
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.redaction import Words
 
 _T = TypeVar("_T")
 log = get_logger(__name__)

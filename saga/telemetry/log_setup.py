@@ -3,7 +3,7 @@
     log = get_logger(__name__)
     log.info("moved", order_id=order_id, step=step, attempt=attempt)
 
-An event is a literal; names and values are those of `saga.telling.KNOWN`, an exception is given as it is, as `error` or
+An event is a literal; names and values are those of `saga.telemetry.redaction.KNOWN`, an exception is given as it is, as `error` or
 `exc_info`. What is bound with `structlog.contextvars` is on every line of that task, foreign ones too.
 """
 
@@ -19,8 +19,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
-from saga.log_lines import OneObject, Ours, Readable, foreign_words
-from saga.telling import Words, place
+from saga.telemetry.log_lines import OneObject, Ours, Readable, foreign_words
+from saga.telemetry.redaction import Words, place
 
 _SPOKEN_FOR = {"alembic": logging.WARNING, "aiormq": logging.CRITICAL, "aio_pika": logging.CRITICAL}
 """What these say at every attempt is said by the service, when it matters."""

@@ -15,8 +15,8 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from models.states import DEAD_LETTER_REASONS, SENDERS_FAULTS, TERMINAL, Command, IncidentKind
 from models.states import EntryStatus as S
+from saga.runtime.processes import common_folder, is_alive, is_worker
 from saga.webhooks.attempts import Outcome
-from saga.workers import common_folder, is_alive, is_worker
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SHARED = is_worker() or _FOLDER in os.environ

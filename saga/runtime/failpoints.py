@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from saga.errors import ConfigurationError
-from saga.logs import get_logger
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 
@@ -69,7 +69,7 @@ POINTS: tuple[Point, ...] = get_args(Point)
 TELL = "tell"
 """Instead of a point: kill nobody, and tell every point that is reached."""
 
-_FAULT_TESTS = Path(__file__).parents[1] / "tests" / "faults"
+_FAULT_TESTS = Path(__file__).parents[2] / "tests" / "faults"
 
 _armed: str | None = None
 _reached: Counter[Point] = Counter()

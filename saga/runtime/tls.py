@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from saga.telling import Words, chain
+from saga.telemetry.redaction import Words, chain
 
 _REFUSALS = {
     9: "it is not valid yet",

@@ -121,7 +121,9 @@ def draw(ways: Mapping[tuple[Position, Position], Sequence[str]]) -> str:
     """
     moves = {way for way in ways if way[0] is not way[1]}
     if astray := moves ^ _WAYS.keys():
-        raise LookupError(f"saga/picture.py must lay out {sorted((here.name, to.name) for here, to in astray)}")
+        raise LookupError(
+            f"saga/insight/diagram_svg.py must lay out {sorted((here.name, to.name) for here, to in astray)}"
+        )
     parts = [_HEAD]
     parts += [_edge(here, to, triggers) for (here, to), triggers in ways.items()]
     parts += [_position(position, place) for position, place in _PLACES.items()]

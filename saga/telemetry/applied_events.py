@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from models.states import Command
-from saga.values import Entry, Outcome, Saga, Send
+from saga.domain import Entry, Outcome, Saga, Send
 
 COMPENSATIONS = frozenset({Command.REFUND_PAYMENT, Command.RELEASE_INVENTORY})
 

@@ -6,12 +6,12 @@ What is only away is waited for. What is wrong ends the start, in one line that 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from saga import store
-from saga.backoff import Backoff
-from saga.database import migrate, schema_is_current, sessions
 from saga.errors import REFUSED_LOGIN, ConfigurationError, classify, sqlstate
-from saga.logs import get_logger
+from saga.runtime.backoff import Backoff
+from saga.runtime.database import migrate, schema_is_current, sessions
+from saga.runtime.tls import refused_certificate
 from saga.table import TABLES
-from saga.tls import refused_certificate
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

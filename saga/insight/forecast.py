@@ -9,11 +9,11 @@ from typing import TypedDict
 
 from models.messages import REPLIES, instant_text
 from models.states import Command, Position
-from saga.cells import REPLY_MODELS, Signal
 from saga.decide import decide
+from saga.domain import Event, Outcome, Policy, Saga, message_id, when_due
 from saga.errors import UnknownTableError
 from saga.table import TABLES
-from saga.values import Event, Outcome, Policy, Saga, message_id, when_due
+from saga.transitions import REPLY_MODELS, Signal
 
 _SUCCESS: dict[Command, Signal] = {model.answers: signal for signal, model in REPLY_MODELS.items() if model.success}
 

@@ -1,6 +1,6 @@
 """The form of a line: one JSON object for machines, a coloured line for people, and what foreign libraries may say.
 
-Our own lines come with an event that is written in the source and with values that `saga.telling` knows. Everybody
+Our own lines come with an event that is written in the source and with values that `saga.telemetry.redaction` knows. Everybody
 else's come as they are: a text, some of it put together from who knows what. Such a text is told as far as it stands in
 its author's source, where nobody's data can be; numbers are filled in, all else is withheld.
 """
@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from structlog.contextvars import get_contextvars
 from structlog.dev import ConsoleRenderer, plain_traceback
 
-from saga.telling import WITHHELD, allowed, tell, trace
+from saga.telemetry.redaction import WITHHELD, allowed, tell, trace
 
 
 class _Omitted:

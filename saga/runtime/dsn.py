@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from yarl import URL
 
-from saga.tls import require_certificates, require_file
+from saga.runtime.tls import require_certificates, require_file
 
 _HEARTBEAT = 5
 """Seconds. RabbitMQ takes back what a consumer holds that has been silent for two to three times as long: until then

@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import Literal
 
 from models.states import Command, EntryStatus, OrderStatus
-from saga.cells import Signal
-from saga.moves import COMPENSATIONS, Move, Origin
-from saga.outbox import DEAD_LETTER_EXCHANGE, Envelope
-from saga.traceparent import is_sampled, new_child, of_message, of_step, trace_id
-from saga.values import Entry, Outcome, Saga
+from saga.domain import Entry, Outcome, Saga
+from saga.outbox.message import DEAD_LETTER_EXCHANGE, Envelope
+from saga.telemetry.applied_events import COMPENSATIONS, Move, Origin
+from saga.telemetry.traceparent import is_sampled, new_child, of_message, of_step, trace_id
+from saga.transitions import Signal
 from saga.webhooks.attempts import Attempt
 from saga.webhooks.attempts import Outcome as AttemptOutcome
 
@@ -75,7 +75,7 @@ def of_publication(envelope: Envelope, now: int) -> Span:
         "messaging.message.body.size": len(envelope.body),
     }
     if envelope.last_error:
-        attributes["saga.outbox.delayed_by"] = envelope.last_error.partition(":")[0]
+        attributes["saga.outbox.message.delayed_by"] = envelope.last_error.partition(":")[0]
     return Span(
         f"publish {destination if dead else envelope.routing_key}",
         of_message(envelope.traceparent, envelope.id),

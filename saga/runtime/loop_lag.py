@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from saga.metrics import LOOP_LAG
+from saga.telemetry.metrics import LOOP_LAG
 
 EVERY = 0.1
 """Seconds between two looks."""

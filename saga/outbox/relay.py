@@ -11,14 +11,15 @@ from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
-from saga import outbox_store, telemetry
-from saga.backoff import Trouble
 from saga.bus import PUBLISH_TIMEOUT, UNROUTABLE, Bus
-from saga.database import Sessions
 from saga.errors import classify
-from saga.failpoints import reach
-from saga.logs import get_logger
-from saga.outbox import LEASE, Envelope
+from saga.outbox import store as outbox_store
+from saga.outbox.message import LEASE, Envelope
+from saga.runtime.backoff import Trouble
+from saga.runtime.database import Sessions
+from saga.runtime.failpoints import reach
+from saga.telemetry import committed as telemetry
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

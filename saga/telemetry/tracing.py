@@ -18,11 +18,11 @@ from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from saga.backoff import SAY_AGAIN_AFTER
-from saga.logs import get_logger, overheard
-from saga.spans import Span
-from saga.telling import Words
-from saga.traceparent import is_sampled, new_root, new_trace_id, span_id, trace_id
+from saga.runtime.backoff import SAY_AGAIN_AFTER
+from saga.telemetry.log_setup import get_logger, overheard
+from saga.telemetry.redaction import Words
+from saga.telemetry.spans import Span
+from saga.telemetry.traceparent import is_sampled, new_root, new_trace_id, span_id, trace_id
 
 SERVICE = "order-service"
 FLUSH_WITHIN = 2.0

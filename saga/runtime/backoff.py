@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from structlog.typing import FilteringBoundLogger
 
-from saga.telling import allowed
+from saga.telemetry.redaction import allowed
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds. Never a hot loop, and never long: once the database or RabbitMQ is back, the work goes on soon."""

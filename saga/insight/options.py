@@ -5,10 +5,10 @@ Pure, and without rules of its own: `decide` is asked, and nothing of its answer
 
 from dataclasses import dataclass
 
-from saga.cells import WISHES, Signal
 from saga.decide import decide
+from saga.domain import Event, Outcome, Policy, Saga, Send
 from saga.table import TABLES
-from saga.values import Event, Outcome, Policy, Saga, Send
+from saga.transitions import WISHES, Signal
 
 
 @dataclass(frozen=True, slots=True)
