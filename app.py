@@ -19,47 +19,47 @@ from handlers.access.published_keys import PublishedKeys
 from handlers.access.signing import OneKey, key_of_pem
 from handlers.access.site import Site
 from handlers.access.tokens import Tokens
-from handlers.access_log import AccessLog
-from handlers.connections import REQUESTS, serve_bounded, server_config
-from handlers.contract import Contract, declare_publishers
-from handlers.counting import counting
+from handlers.api.app import http_api
+from handlers.api.exposition import Exposition
+from handlers.api.fresh import Fresh
+from handlers.api.readiness import unready
+from handlers.api.sagas import operating_routes
+from handlers.bus.asyncapi.document import Contract, declare_publishers
+from handlers.bus.consumer import Consumers
+from handlers.bus.metrics import counting
+from handlers.bus.orders import order_requests
+from handlers.bus.pamqp_patch import read_whatever_comes
+from handlers.bus.publisher import Bus
+from handlers.bus.replies import participant_replies
+from handlers.bus.subscribe import settlement
 from handlers.dashboard.login import refusing_pages
 from handlers.dashboard.routes import dashboard_routes
 from handlers.dashboard.stand_ins import StandIns
-from handlers.dead_letter_routes import dead_letter_routes
-from handlers.dead_letters import dead_letters
-from handlers.ending import Endable
-from handlers.followers import MAX_FOLLOWERS, Followers
-from handlers.http import http_api
-from handlers.letters import Letters
-from handlers.live_routes import live_routes
-from handlers.live_socket import MAX_SAID_BYTES
-from handlers.open_files import room_for
-from handlers.operating import operating_routes
-from handlers.orders import order_requests
-from handlers.replies import participant_replies
-from handlers.snapshots import Snapshots
-from handlers.subscribing import settlement
-from handlers.watching import Watch
+from handlers.dead_letters.consumer import dead_letters
+from handlers.dead_letters.retention import LetterRetention
+from handlers.dead_letters.routes import dead_letter_routes
+from handlers.dead_letters.service import Letters
+from handlers.http.access_log import AccessLog
+from handlers.http.connections import REQUESTS, serve_bounded, server_config
+from handlers.http.open_files import room_for
+from handlers.http.shutdown import Endable
+from handlers.live.routes import live_routes
+from handlers.live.snapshots import Snapshots
+from handlers.live.streams import MAX_FOLLOWERS, Followers
+from handlers.live.watcher import Watch
+from handlers.live.websocket import MAX_SAID_BYTES
 from handlers.webhooks.routes import webhook_routes
 from handlers.webhooks.webhooks import Webhooks
-from saga.activity import Recorder
-from saga.amqp_reading import read_whatever_comes
-from saga.bus import Bus
-from saga.consuming import Consumers
 from saga.engine import Engine
 from saga.errors import ConfigurationError
-from saga.exposition import Exposition
-from saga.fresh import Fresh
-from saga.letter_retention import LetterRetention
 from saga.outbox.relay import Relay
-from saga.readiness import unready
 from saga.runtime import failpoints
 from saga.runtime.database import Sessions, connect, sessions, statements
 from saga.runtime.loop_lag import watch_lag
 from saga.runtime.plaintext import exposed_broker, exposed_collector, exposed_database
 from saga.runtime.startup import prepare
 from saga.runtime.tasks import supervised, upon_hangup, upon_stop_signal
+from saga.telemetry.activity import Recorder
 from saga.telemetry.log_setup import configure, get_logger
 from saga.telemetry.tracing import TRACER
 from saga.timers import Timers

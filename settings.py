@@ -17,12 +17,12 @@ from yarl import URL
 from handlers.access.keys import Key, parse_keys
 from handlers.access.local import is_loopback
 from handlers.access.settings import AccessSettings, refuse_empty, require_meant
+from handlers.bus.queues import KEYS
+from handlers.bus.trusted_senders import Senders, expected_senders, user_in
 from handlers.dashboard.stand_ins import local_addresses
 from saga.domain import Policy
 from saga.errors import ConfigurationError
-from saga.queues import KEYS
 from saga.runtime.dsn import amqp_address, amqp_dsn, host_in_address, postgres_dsn
-from saga.senders import Senders, expected_senders, user_in
 from saga.telemetry.otel_settings import OtelSettings, ReadByOpenTelemetry
 from saga.webhooks.addresses import Allowed, Denied, allowances, denials
 from saga.webhooks.proxy import Proxy, read_proxy

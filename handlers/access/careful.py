@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handlers.access.callers import Caller
 from handlers.access.site import Site
-from handlers.problems import NOSNIFF
+from handlers.http.problems import NOSNIFF
 
 ALWAYS = (
     NOSNIFF,

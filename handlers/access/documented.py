@@ -4,7 +4,7 @@ from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 from handlers.access.rules import RULES, operation
-from handlers.problems import CONTENT
+from handlers.http.problems import CONTENT
 
 _SCHEMES = {
     "key": {

@@ -20,7 +20,7 @@ from handlers.access.credentials import SAFE, Access
 from handlers.access.limits import Limits, Rates
 from handlers.access.refusals import forbidden
 from handlers.access.rules import RULES, Rule, operation
-from handlers.problems import ProblemError, answer, methods_at, mistake, nothing_there, problem_of, wrong_method
+from handlers.http.problems import ProblemError, answer, methods_at, mistake, nothing_there, problem_of, wrong_method
 from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)

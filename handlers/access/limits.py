@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 
 from handlers.access.callers import Caller, caller_of
 from handlers.access.rates import Rate
-from handlers.problems import RETRY_AFTER_SECONDS, ProblemError
+from handlers.http.problems import RETRY_AFTER_SECONDS, ProblemError
 
 ORDERS_AGAIN_SECONDS = 30
 """When somebody may come again who has too many open orders: about as long as an order takes, where all is well."""

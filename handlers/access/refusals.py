@@ -1,6 +1,6 @@
 """How somebody is refused: 401 where it is not known who they are, 403 where it is and they may not."""
 
-from handlers.problems import RETRY_AFTER_SECONDS, ProblemError
+from handlers.http.problems import RETRY_AFTER_SECONDS, ProblemError
 
 
 def unauthorized(detail: str, *, invalid: bool = False) -> ProblemError:

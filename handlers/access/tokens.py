@@ -11,7 +11,7 @@ import jwt
 from handlers.access.callers import OF_CUSTOMERS, Caller, Scope
 from handlers.access.refusals import unauthorized
 from handlers.access.signing import SigningKeys
-from handlers.problems import ProblemError
+from handlers.http.problems import ProblemError
 
 LEEWAY_SECONDS = 60
 """As much clocks may differ."""

@@ -10,15 +10,15 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, PlainValidator
 
-from handlers.actions import NOTHING, Actions, Truth
+from handlers.access.actor import Actor
+from handlers.api.saga_actions import NOTHING, Actions, Truth
 from handlers.dashboard.consequences import consequence
 from handlers.dashboard.forms import Fields, Line, Sent, filled_in
 from handlers.dashboard.notices import Done
 from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages
 from handlers.dashboard.wishes import ACKNOWLEDGE, WISHES, Wish, wish_about
-from handlers.operators import Actor
-from handlers.problems import ProblemError, problem_of
+from handlers.http.problems import ProblemError, problem_of
 from models.states import Command
 from saga.domain import Policy
 from saga.engine import Engine

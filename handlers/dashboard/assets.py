@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
-from handlers.conditional import digest
+from handlers.http.conditional import digest
 
 _FOLDER = Path(__file__).parent / "assets"
 _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}

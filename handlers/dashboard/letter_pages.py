@@ -7,18 +7,18 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from handlers.access.actor import Actor
 from handlers.dashboard.forms import Fields, Line, Sent, filled_in
 from handlers.dashboard.letter_body import shown
 from handlers.dashboard.notices import Done, notice
 from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages
-from handlers.finding_letters import LetterQuery
-from handlers.letters import Letters
-from handlers.operators import Actor
-from handlers.problems import ProblemError, problem_of
+from handlers.dead_letters.filters import LetterQuery
+from handlers.dead_letters.redrive import RedriveOutcome, Safety
+from handlers.dead_letters.service import Letters
+from handlers.dead_letters.store import Letter, LetterState
+from handlers.http.problems import ProblemError, problem_of
 from models.states import DEAD_LETTER_REASONS
-from saga.dead_letters import Letter, LetterState
-from saga.redrive import RedriveOutcome, Safety
 
 
 class _Redriven(Fields):

@@ -16,7 +16,7 @@ from handlers.access.guard import RefusePage
 from handlers.dashboard.forms import Sent
 from handlers.dashboard.rendering import page, path_of, see
 from handlers.dashboard.routing import error_page, pages
-from handlers.problems import ProblemError, answer, problem_of
+from handlers.http.problems import ProblemError, answer, problem_of
 
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,2000}")
 """A page of ours: no address begins with two slashes, of either kind, that leads to another host."""

@@ -11,10 +11,10 @@ from types import MappingProxyType
 from fastapi import Request, Response
 from pydantic import Field
 
+from handlers.api.filters import AfterThat
 from handlers.dashboard.forms import Fields
 from handlers.dashboard.rendering import page
-from handlers.finding import AfterThat
-from handlers.problems import ProblemError
+from handlers.http.problems import ProblemError
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Request, Response
 from handlers.dashboard.charts import HEIGHT, WIDTH, durations, ends
 from handlers.dashboard.rendering import page
 from handlers.dashboard.routing import pages
-from saga.activity import Activity, last_minutes
+from handlers.queries.overview import MOST, look
+from handlers.queries.sagas import Filter, list_sagas
 from saga.domain import Policy
-from saga.listing import Filter, list_sagas
-from saga.overview import MOST, look
 from saga.runtime.database import Sessions
+from saga.telemetry.activity import Activity, last_minutes
 
 MINUTES = 30
 """As far as the charts look back."""

@@ -4,17 +4,17 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from handlers.access.actor import Actor
+from handlers.api.filters import AfterThat
 from handlers.dashboard.forms import Sent, filled_in
 from handlers.dashboard.many import COUNTS, Progress, Row, Step, Words, looked, many_page, stepped, unchanged
 from handlers.dashboard.routing import pages
-from handlers.dead_letter_views import RedrivePage, RedriveView
-from handlers.finding import AfterThat
-from handlers.finding_letters import BulkRedrive, WantedLetters
-from handlers.letters import Letters
-from handlers.operators import Actor
-from handlers.problems import problem_of
+from handlers.dead_letters.filters import BulkRedrive, WantedLetters
+from handlers.dead_letters.redrive import RedriveOutcome
+from handlers.dead_letters.schemas import RedrivePage, RedriveView
+from handlers.dead_letters.service import Letters
+from handlers.http.problems import problem_of
 from models.messages import Closed
-from saga.redrive import RedriveOutcome
 
 _STEP = 20
 """How many one step takes on: whoever looks on sees something happen."""

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from handlers.access.callers import Caller
 from handlers.dashboard.words import FILTERS
-from handlers.problems import ProblemError
+from handlers.http.problems import ProblemError
 
 PLAYGROUND = "playground"
 """The name of the route of the page `/try`, which only a local system has."""

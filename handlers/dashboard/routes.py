@@ -14,8 +14,8 @@ from handlers.dashboard.stand_ins import StandIns
 from handlers.dashboard.trying import trying_routes
 from handlers.dashboard.webhook_list import webhook_list_routes
 from handlers.dashboard.webhook_page import webhook_page_routes
-from handlers.joining import join
-from handlers.letters import Letters
+from handlers.dead_letters.service import Letters
+from handlers.http.joining import join
 from handlers.webhooks.webhooks import Webhooks
 from saga.domain import Policy
 from saga.engine import Engine

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from handlers.dashboard.rendering import page
-from handlers.problems import ProblemError, mistake, problem_of
+from handlers.http.problems import ProblemError, mistake, problem_of
 from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)

@@ -7,15 +7,15 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
+from handlers.api.filters import SagaQuery
 from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages
-from handlers.finding import SagaQuery
-from handlers.paging import cut, place
-from handlers.problems import InvalidError
+from handlers.http.pagination import cut, place
+from handlers.http.problems import InvalidError
+from handlers.queries.sagas import list_sagas_now, place_of
 from models.states import CurrentStep, SagaStatus
 from saga.domain import Policy
 from saga.insight.forecast import waiting
-from saga.listing import list_sagas_now, place_of
 from saga.runtime.database import Sessions
 from saga.runtime.rows import Place
 

@@ -11,13 +11,13 @@ from handlers.dashboard.rendering import page
 from handlers.dashboard.routing import pages
 from handlers.dashboard.timeline import bars, lines, stays
 from handlers.dashboard.wishes import deeds
+from handlers.queries.unsent import find_unsent
 from models.messages import money_text
 from saga import store
 from saga.domain import Policy
 from saga.errors import UnknownOrderError
 from saga.insight.forecast import remaining_steps, waiting
 from saga.insight.replay import way_taken
-from saga.outbox.unsent import find_unsent
 from saga.runtime.database import Sessions
 from saga.telemetry.traceparent import is_sampled, trace_id
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from handlers.problems import ProblemError
+from handlers.http.problems import ProblemError
 
 MODES: Mapping[str, str] = {
     "normal": "answers",

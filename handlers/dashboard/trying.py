@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
+from handlers.api.orders import accept
 from handlers.dashboard.forms import Sent, field_errors
 from handlers.dashboard.notices import notice
 from handlers.dashboard.rendering import PLAYGROUND, page, see
 from handlers.dashboard.routing import pages
 from handlers.dashboard.stand_ins import MODES, StandIns
-from handlers.ordering import accept
-from handlers.problems import InvalidError, ProblemError, problem_of
+from handlers.http.problems import InvalidError, ProblemError, problem_of
 from models.messages import OrderBody
 from saga.engine import Engine
 

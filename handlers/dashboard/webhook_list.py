@@ -10,7 +10,7 @@ from handlers.dashboard.notices import notice
 from handlers.dashboard.rendering import page
 from handlers.dashboard.routing import pages
 from handlers.dashboard.webhook_page import webhook_page
-from handlers.problems import InvalidError, ProblemError, problem_of
+from handlers.http.problems import InvalidError, ProblemError, problem_of
 from handlers.webhooks.asking import Asking, Asks
 from handlers.webhooks.bodies import EndpointQuery, Subscription
 from handlers.webhooks.webhooks import Webhooks

@@ -11,7 +11,7 @@ from handlers.dashboard.forms import Fields, Sent, filled_in
 from handlers.dashboard.notices import Done, notice
 from handlers.dashboard.rendering import page, see
 from handlers.dashboard.routing import pages
-from handlers.problems import ProblemError, problem_of
+from handlers.http.problems import ProblemError, problem_of
 from handlers.webhooks.asking import Asking, Asks
 from handlers.webhooks.bodies import DeliveryQuery
 from handlers.webhooks.webhooks import Webhooks

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 
-from handlers.finding import AfterThat, AtMost
+from handlers.api.filters import AfterThat, AtMost
 from models.messages import Closed, Id, Incoming, Text
 from models.states import SUBSCRIBABLE, DeliveryStatus, WebhookStatus, WebhookType
 from saga.webhooks.addresses import LONGEST_URL

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from handlers.access.limits import spend_rows
-from handlers.joining import join
-from handlers.problems import OF_BODIES, documented
-from handlers.strict_body import StrictRoute
-from handlers.views import as_json
+from handlers.api.schemas import as_json
+from handlers.http.joining import join
+from handlers.http.json_body import StrictRoute
+from handlers.http.problems import OF_BODIES, documented
 from handlers.webhooks.asking import Asks
 from handlers.webhooks.bodies import DeliveryQuery, EndpointQuery, FailedSince, StatusWish, Subscription
 from handlers.webhooks.views import (

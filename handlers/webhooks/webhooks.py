@@ -7,8 +7,8 @@ from uuid import UUID
 
 from handlers.access.limits import too_many
 from handlers.access.rates import Rate
-from handlers.paging import cut, place
-from handlers.problems import RETRY_AFTER_SECONDS, FieldError, InvalidError, ProblemError
+from handlers.http.pagination import cut, place
+from handlers.http.problems import RETRY_AFTER_SECONDS, FieldError, InvalidError, ProblemError
 from handlers.webhooks.asking import Asking
 from handlers.webhooks.bodies import DeliveryQuery, EndpointQuery, Subscription
 from models.states import WebhookStatus

@@ -11,10 +11,10 @@ from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
-from saga.bus import PUBLISH_TIMEOUT, UNROUTABLE, Bus
 from saga.errors import classify
 from saga.outbox import store as outbox_store
 from saga.outbox.message import LEASE, Envelope
+from saga.outbox.publisher import PUBLISH_TIMEOUT, UNROUTABLE, Publisher
 from saga.runtime.backoff import Trouble
 from saga.runtime.database import Sessions
 from saga.runtime.failpoints import reach
@@ -43,12 +43,12 @@ class Relay:
 
     Args:
         sessions: the relay's own, in which every statement is a transaction; it uses one at a time.
-        bus: the publishing side of RabbitMQ.
+        publisher: the publishing side of the bus.
     """
 
-    def __init__(self, sessions: Sessions, bus: Bus) -> None:
+    def __init__(self, sessions: Sessions, publisher: Publisher) -> None:
         self._sessions = sessions
-        self._bus = bus
+        self._publisher = publisher
         self._waiting: list[tuple[float, Envelope]] = []
         self._in_hand: list[Envelope] = []
         """What is being published."""
@@ -91,7 +91,7 @@ class Relay:
                     await self._arrived.wait()
             # however much is handed over, what was left behind has its turn
             if loop.time() >= sweep_at:
-                await self._bus.keep_open()
+                await self._publisher.keep_open()
                 await self._sweep()
                 sweep_at = loop.time() + SWEEP_EVERY.total_seconds()
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
@@ -123,7 +123,7 @@ class Relay:
         """Publish these and delete what was confirmed; let go of the others."""
         self._in_hand = envelopes
         for batch in _rounds(envelopes):
-            failures = await self._bus.publish(batch)
+            failures = await self._publisher.publish(batch)
             reach("relay.confirmed")
             published = [envelope for envelope in batch if envelope.id not in failures]
             failed = [(envelope, failures[envelope.id]) for envelope in batch if envelope.id in failures]

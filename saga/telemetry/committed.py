@@ -11,9 +11,9 @@ from functools import cache
 from typing import Any
 
 from models.states import EntryStatus
-from saga.activity import ACTIVITY
 from saga.outbox.message import Envelope
 from saga.telemetry import metrics, spans
+from saga.telemetry.activity import ACTIVITY
 from saga.telemetry.applied_events import Move
 from saga.telemetry.log_setup import get_logger
 from saga.telemetry.traceparent import is_sampled, trace_id

@@ -1,8 +1,8 @@
 """The form of a line: one JSON object for machines, a coloured line for people, and what foreign libraries may say.
 
-Our own lines come with an event that is written in the source and with values that `saga.telemetry.redaction` knows. Everybody
-else's come as they are: a text, some of it put together from who knows what. Such a text is told as far as it stands in
-its author's source, where nobody's data can be; numbers are filled in, all else is withheld.
+Our own lines have an event that is written in the source, and values that `saga.telemetry.redaction` knows. Lines of
+libraries come as they are: a text, some of it put together from who knows what. Such a text is logged as far as it
+stands in its author's source, where nobody's data can be; numbers are filled in, all else is withheld.
 """
 
 import logging

@@ -3,8 +3,8 @@
     log = get_logger(__name__)
     log.info("moved", order_id=order_id, step=step, attempt=attempt)
 
-An event is a literal; names and values are those of `saga.telemetry.redaction.KNOWN`, an exception is given as it is, as `error` or
-`exc_info`. What is bound with `structlog.contextvars` is on every line of that task, foreign ones too.
+An event is a literal; names and values are those of `saga.telemetry.redaction.KNOWN`, an exception is given as it is,
+as `error` or `exc_info`. What is bound with `structlog.contextvars` is on every line of that task, foreign ones too.
 """
 
 import logging

@@ -13,7 +13,7 @@ from handlers.access import keys as module
 from handlers.access.callers import Scope
 from handlers.access.credentials import Access
 from handlers.access.keys import find_key, make_key, parse_keys
-from handlers.problems import ProblemError
+from handlers.http.problems import ProblemError
 from tests.access.conftest import asking, header
 
 SHA = "0" * 64

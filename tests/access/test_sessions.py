@@ -17,8 +17,8 @@ from handlers.access.guard import guarded
 from handlers.access.keys import make_key, parse_keys
 from handlers.access.limits import Limits
 from handlers.access.site import Site
-from handlers.connections import server_config
 from handlers.dashboard.login import refusing_pages
+from handlers.http.connections import server_config
 from saga.domain import Policy
 from saga.engine import Engine
 from saga.errors import ConfigurationError
@@ -205,7 +205,7 @@ async def test_a_stream_ends_when_the_key_expires(service: tuple[Service, _Door]
 
 
 async def test_a_stream_ends_after_an_hour(service: tuple[Service, _Door], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handlers.followers.MOST_SECONDS", 0.2)
+    monkeypatch.setattr("handlers.live.streams.MOST_SECONDS", 0.2)
     order_id = await _order(service[0])
     async with asyncio.timeout(30):
         answer = await service[0].client.get(f"/api/orders/{order_id}/events", headers=header(KEY))

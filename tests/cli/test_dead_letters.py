@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from saga.amqp_reading import WHOLE_SHA256, WHOLE_SIZE
-from saga.bus import Bus
+from handlers.bus.pamqp_patch import WHOLE_SHA256, WHOLE_SIZE
+from handlers.bus.publisher import Bus
 from saga.domain import Event
 from saga.engine import Engine
 from saga.transitions import Signal

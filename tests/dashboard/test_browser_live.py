@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from handlers.dashboard.routing import error_page
-from handlers.problems import away as database_away
+from handlers.http.problems import away as database_away
 from tests.dashboard.visitor import Visitor
 from tests.system.conftest import System, order_body
 

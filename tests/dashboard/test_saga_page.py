@@ -12,11 +12,12 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import event, text
 
+from handlers.bus.publisher import BLOCKED
 from handlers.dashboard.saga_page import saga_page_routes
 from models.states import Command, OrderEvent, Position
-from saga.bus import BLOCKED, UNROUTABLE
 from saga.domain import Policy, message_id
 from saga.insight.diagram import name
+from saga.outbox.publisher import UNROUTABLE
 from saga.transitions import Signal
 from tests.dashboard.pages import Page
 from tests.databases import Databases

@@ -13,9 +13,12 @@ from uuid import uuid4
 from aio_pika.exceptions import PublishError
 
 import settings
-from handlers import dead_letters, subscribing
-from handlers.acks import Acks
-from saga import bus, consuming, engine, timers
+from handlers.bus import consumer as consuming
+from handlers.bus import publisher as bus
+from handlers.bus import subscribe as subscribing
+from handlers.bus.ack_batching import Acks
+from handlers.dead_letters import consumer as dead_letters
+from saga import engine, timers
 from saga.batch import Batch
 from saga.engine import Engine
 from saga.errors import DatabaseFault, classify
@@ -66,7 +69,7 @@ def row_deleted_before_the_confirm() -> None:
         if envelopes:
             async with self._sessions() as session:
                 await outbox_store.remove_published(session, [one.id for one in envelopes])
-            await self._bus.publish(envelopes)
+            await self._publisher.publish(envelopes)
 
     _instead(Relay, "_publish", publish)
 

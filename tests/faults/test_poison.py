@@ -17,8 +17,8 @@ import pytest
 from faststream.rabbit import RabbitBroker
 from starlette.types import ASGIApp, Message
 
-from handlers.orders import order_requests
-from handlers.replies import participant_replies
+from handlers.bus.orders import order_requests
+from handlers.bus.replies import participant_replies
 from saga.arrivals import Accepted, OrderRequest
 from saga.domain import Decision, Event, Policy
 from saga.engine import Engine

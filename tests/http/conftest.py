@@ -22,26 +22,26 @@ from starlette.types import ASGIApp
 from handlers.access.credentials import Access
 from handlers.access.guard import guarded
 from handlers.access.limits import Limits
+from handlers.api.app import http_api
+from handlers.api.exposition import Exposition
+from handlers.api.sagas import operating_routes
+from handlers.bus.publisher import Bus
+from handlers.bus.trusted_senders import Senders
 from handlers.dashboard.login import refusing_pages
 from handlers.dashboard.routes import dashboard_routes
 from handlers.dashboard.stand_ins import StandIns
-from handlers.dead_letter_routes import dead_letter_routes
-from handlers.followers import Followers
-from handlers.http import http_api
-from handlers.letters import Letters
-from handlers.live_routes import live_routes
-from handlers.operating import operating_routes
-from handlers.snapshots import Snapshots
-from handlers.watching import Watch
+from handlers.dead_letters.routes import dead_letter_routes
+from handlers.dead_letters.service import Letters
+from handlers.live.routes import live_routes
+from handlers.live.snapshots import Snapshots
+from handlers.live.streams import Followers
+from handlers.live.watcher import Watch
 from handlers.webhooks.routes import webhook_routes
 from handlers.webhooks.webhooks import Webhooks
 from saga import store
-from saga.bus import Bus
 from saga.domain import Decision, Event, Policy, when_due
 from saga.engine import Engine
-from saga.exposition import Exposition
 from saga.runtime.database import Sessions, connect, sessions, statements
-from saga.senders import Senders
 from saga.transitions import Signal
 from saga.webhooks.addresses import Address, allowances
 from saga.webhooks.sender import Sender

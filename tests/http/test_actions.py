@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from handlers.actions import NOTHING, Actions, Meant
-from handlers.problems import ProblemError
+from handlers.api.saga_actions import NOTHING, Actions, Meant
+from handlers.http.problems import ProblemError
 from models.states import Command, Position
 from saga.store import Stored
 from saga.transitions import Signal

@@ -6,7 +6,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from saga import exposition, overview
+from handlers.api import exposition
+from handlers.queries import overview
 from saga.transitions import Signal
 from tests.faults.metrics import metrics
 from tests.http.conftest import Service

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from handlers import asking_again
+from handlers.api import bulk_retry as asking_again
 from saga.domain import Decision, Event
 from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service, listening, problem

@@ -12,9 +12,9 @@ import pytest
 from fastapi import Request, WebSocket
 from sqlalchemy import event, text
 
-from handlers.ending import Endable
-from handlers.followers import Follower
-from handlers.snapshots import Snapshot
+from handlers.http.shutdown import Endable
+from handlers.live.snapshots import Snapshot
+from handlers.live.streams import Follower
 from local.postgres import PrivatePostgres
 from saga.domain import Policy
 from saga.engine import Engine

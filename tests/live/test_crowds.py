@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from handlers import followers, snapshots
-from handlers.open_files import room_for
-from handlers.views import saga_view
+from handlers.api.schemas import saga_view
+from handlers.http.open_files import room_for
+from handlers.live import snapshots
+from handlers.live import streams as followers
 from saga import store
 from saga.transitions import Signal
 from tests.http.conftest import HAPPY

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from handlers.snapshots import Snapshots
+from handlers.live.snapshots import Snapshots
 from saga import store
 from saga.domain import Policy
 from saga.errors import UnknownOrderError

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from handlers.queries.unsent import find_unsent
 from saga.outbox import store as outbox_store
-from saga.outbox.unsent import find_unsent
 from saga.runtime.database import connect, sessions
 from tests.relay.conftest import envelope
 

@@ -35,11 +35,11 @@ from pydantic_core import from_json
 from models.states import Command, OrderEvent, OrderStatus, Position
 from saga import decide as deciding
 from saga.arrivals import OrderRequest
-from saga.bus import Bus
 from saga.domain import Decision, Event, Policy, Saga, message_id, when_due
 from saga.engine import Engine
 from saga.insight.verify import differences
 from saga.outbox.message import DEAD_LETTER_EXCHANGE, Envelope
+from saga.outbox.publisher import Publisher
 from saga.outbox.relay import Relay
 from saga.runtime.database import Sessions
 from saga.store import Moment, Stored
@@ -195,7 +195,7 @@ class Worker:
 
     def __init__(self, run: "Run") -> None:
         sessions = cast("Sessions", run.database.session)
-        self.relay = Relay(sessions, cast("Bus", run))
+        self.relay = Relay(sessions, cast("Publisher", run))
         self.engine = Engine(sessions, POLICY, self.relay.hand_over)
         timers = Timers(sessions, self.engine, POLICY.reask)
         self.tasks = {asyncio.create_task(one.run()) for one in (self.engine, self.relay, timers)}

@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from saga.bus import Bus
+from handlers.bus.publisher import Bus
 from saga.outbox import store as outbox_store
 from saga.outbox.message import EXCHANGE, LEASE, Envelope
 from saga.outbox.relay import Relay

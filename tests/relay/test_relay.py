@@ -9,10 +9,11 @@ from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from handlers.bus.publisher import DEAD_LETTER_QUEUE, Bus
 from models.messages import instant_text
-from saga.bus import DEAD_LETTER_QUEUE, UNROUTABLE, Bus
 from saga.outbox import relay as relaying
 from saga.outbox.message import DEAD_LETTER_EXCHANGE
+from saga.outbox.publisher import UNROUTABLE
 from saga.outbox.relay import Relay
 from saga.telemetry.traceparent import of_message
 from tests.relay.conftest import Listener, Outbox, envelope, lease_over, running_relay
@@ -210,7 +211,7 @@ async def test_a_bus_whose_declarations_failed_starts_again(
         raise TimeoutError
 
     with monkeypatch.context() as patch:
-        patch.setattr("saga.bus._declare", fail)
+        patch.setattr("handlers.bus.publisher._declare", fail)
         first = envelope()
         assert list(await bus.publish([first])) == [first.id]
         assert not bus.connected

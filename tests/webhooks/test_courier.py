@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 from prometheus_client import REGISTRY
 
+from handlers.queries.overview import look
 from saga.engine import Engine
-from saga.overview import look
 from saga.runtime.database import statements
 from saga.runtime.rows import changed
 from saga.telemetry.traceparent import trace_id

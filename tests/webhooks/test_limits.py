@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from handlers.problems import ProblemError
+from handlers.http.problems import ProblemError
 from handlers.webhooks import webhooks as asked
 from handlers.webhooks.asking import Asking
 from saga.engine import Engine

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from handlers.problems import ProblemError
+from handlers.http.problems import ProblemError
 from handlers.webhooks.asking import Asking
 from handlers.webhooks.bodies import Subscription
 from handlers.webhooks.webhooks import MOST_ENDPOINTS_OF_PERSON, Webhooks
