@@ -12,6 +12,8 @@ from saga.domain import Saga, Send, message_id
 
 EXCHANGE = "domain"
 DEAD_LETTER_EXCHANGE = "order-service.dlx"
+EVENT_KEYS = frozenset(f"domain.order.{event}" for event in OrderEvent)
+"""Routing keys of what is told to everybody."""
 LEASE = timedelta(seconds=15)
 """How long the worker that wrote or claimed a message has it for itself to publish."""
 
@@ -45,6 +47,11 @@ class Envelope:
     lease_until: datetime
     last_error: str | None = None
     """Why it could not be published so far."""
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it is told to everybody, and done with where nobody listens."""
+        return self.exchange == EXCHANGE and self.routing_key in EVENT_KEYS
 
 
 def enclose(send: Send, saga: Saga, order: OrderFacts, traceparent: str, now: datetime) -> Envelope:

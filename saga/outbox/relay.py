@@ -2,7 +2,8 @@
 
 After a commit the messages are handed over in memory, published together, and their rows deleted together when the
 broker has confirmed them. The memory is only a short cut; the table is the truth. What a crash, an outage or a missing
-queue left there is claimed, by any worker, once its lease has run out.
+queue left there is claimed, by any worker, once its lease has run out. A command stays until some queue takes it; an
+event that no queue takes is dropped and counted, as everywhere in publish/subscribe.
 """
 
 import asyncio
@@ -120,15 +121,16 @@ class Relay:
             left_behind = len(claimed) == MAX_BATCH
 
     async def _publish(self, envelopes: list[Envelope]) -> None:
-        """Publish these and delete what was confirmed; let go of the others."""
+        """Publish these; delete what was confirmed, and events that nobody listens to; let go of the others."""
         self._in_hand = envelopes
         for batch in _rounds(envelopes):
             failures = await self._publisher.publish(batch)
             reach("relay.confirmed")
             published = [envelope for envelope in batch if envelope.id not in failures]
-            failed = [(envelope, failures[envelope.id]) for envelope in batch if envelope.id in failures]
+            dropped = [envelope for envelope in batch if envelope.is_event and failures.get(envelope.id) == UNROUTABLE]
+            failed = [(one, failures[one.id]) for one in batch if one.id in failures and one not in dropped]
             try:
-                await self._settle(published, failed)
+                await self._settle(published, dropped, failed)
             except Exception as error:
                 if not classify(error).transient:
                     raise
@@ -140,7 +142,8 @@ class Relay:
                     trouble.over("published again", routing_key=envelope.routing_key)
             for key, why in dict.fromkeys((envelope.routing_key, why) for envelope, why in failed):
                 self._troubles.setdefault(key, Trouble(log)).say("cannot be published", routing_key=key, error=why)
-
+            for key in dict.fromkeys(envelope.routing_key for envelope in dropped):
+                self._troubles.setdefault(key, Trouble(log)).say("nobody listens to an event; dropped", routing_key=key)
         self._in_hand = []
 
     async def _hand_back(self) -> None:
@@ -157,7 +160,9 @@ class Relay:
                 raise
             log.warning("they wait for their lease to run out", error=error)
 
-    async def _settle(self, published: list[Envelope], failed: Sequence[tuple[Envelope, str]]) -> None:
+    async def _settle(
+        self, published: list[Envelope], dropped: list[Envelope], failed: Sequence[tuple[Envelope, str]]
+    ) -> None:
         waits: list[tuple[UUID, str, timedelta]] = []
         tried: set[str] = set()
         for envelope, why in failed:
@@ -166,9 +171,10 @@ class Relay:
             tried.add(envelope.routing_key)
         heard = {envelope.routing_key for envelope in published if envelope.last_error == UNROUTABLE}
         async with self._sessions() as session:
-            if published:
-                await outbox_store.remove_published(session, [envelope.id for envelope in published])
+            if gone := [*published, *dropped]:
+                await outbox_store.remove_published(session, [envelope.id for envelope in gone])
                 telemetry.published(published)
+                telemetry.dropped(dropped)
             if waits:
                 await outbox_store.postpone(session, waits)
             if heard:

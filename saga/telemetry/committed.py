@@ -42,6 +42,12 @@ def published(envelopes: Sequence[Envelope]) -> None:
     TRACER.tell(spans.of_publication(envelope, now) for envelope in envelopes if is_sampled(envelope.traceparent))
 
 
+def dropped(envelopes: Iterable[Envelope]) -> None:
+    """Nobody listens to these events, and their rows are gone."""
+    for envelope in envelopes:
+        _labelled(metrics.DROPPED, envelope.routing_key).inc()
+
+
 def not_published(failed: Iterable[tuple[Envelope, str]]) -> None:
     """These messages stay in the outbox for now, and why."""
     for (key, why), count in Counter((envelope.routing_key, why.split(":")[0]) for envelope, why in failed).items():

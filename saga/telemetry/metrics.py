@@ -13,7 +13,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from models.states import DEAD_LETTER_REASONS, SENDERS_FAULTS, TERMINAL, Command, IncidentKind
+from models.states import DEAD_LETTER_REASONS, SENDERS_FAULTS, TERMINAL, Command, IncidentKind, OrderEvent
 from models.states import EntryStatus as S
 from saga.runtime.processes import common_folder, is_alive, is_worker
 from saga.webhooks.attempts import Outcome
@@ -53,6 +53,9 @@ BATCH = Histogram(
 )
 DATABASE_RETRIES = Counter("order_service_database_retries_total", "Transactions that were tried again.")
 PUBLISHED = Counter("order_service_published_total", "Messages that the broker has confirmed, by routing key.", ["key"])
+DROPPED = Counter(
+    "order_service_events_dropped_total", "Events that no queue is bound for, by routing key: nobody was told.", ["key"]
+)
 UNPUBLISHED = Counter(
     "order_service_unpublished_total",
     "Messages that could not be published for now and stay in the outbox, by routing key and why.",
@@ -108,6 +111,7 @@ _KNOWN: tuple[tuple[Counter | Histogram, Iterable[Sequence[str]]], ...] = (
     (DEAD_LETTERS_NOT_KEPT, product(SENDERS_FAULTS)),
     (WEBHOOK_ATTEMPTS, product(Outcome)),
     (WEBHOOK_SECONDS, product(Outcome)),
+    (DROPPED, product(f"domain.order.{event}" for event in OrderEvent)),
     (REFUSED, product(("401", "403", "429"))),
 )
 for _counter, _series in _KNOWN:

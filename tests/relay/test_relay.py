@@ -80,6 +80,30 @@ async def test_an_unroutable_message_stays_is_counted_and_leaves_when_its_queue_
     await outbox.until_empty()
 
 
+async def test_an_event_that_nobody_listens_to_is_dropped_and_counted_and_a_command_beside_it_waits(
+    relay: Relay, outbox: Outbox, listener: Listener
+) -> None:
+    key = "domain.order.OrderCompleted"
+    labels = {"key": key}
+    before = REGISTRY.get_sample_value("order_service_events_dropped_total", labels) or 0
+    published = REGISTRY.get_sample_value("order_service_published_total", labels) or 0
+    events, command = [envelope(key) for _ in range(20)], envelope("domain.order.ReserveInventory")
+    await outbox.write(*events, command)
+    relay.hand_over([*events, command])
+
+    async def the_command_alone_is_left() -> bool:
+        return [(row["id"], row["last_error"]) for row in await outbox.rows()] == [(command.id, UNROUTABLE)]
+
+    await until(the_command_alone_is_left)
+    assert REGISTRY.get_sample_value("order_service_events_dropped_total", labels) == before + 20
+    assert (REGISTRY.get_sample_value("order_service_published_total", labels) or 0) == published
+    await listener.bind(key)
+    heard = envelope(key)
+    await outbox.write(heard)
+    relay.hand_over([heard])
+    assert (await listener.next()).message_id == str(heard.message_id)
+
+
 async def test_what_a_crash_left_behind_is_claimed_by_any_worker_when_its_lease_is_over(
     outbox: Outbox, listener: Listener, pool: AsyncEngine, vhost: str
 ) -> None:
