@@ -12,10 +12,10 @@ from typing import Any
 from faststream.asgi import AsgiFastStream
 from prometheus_client import CollectorRegistry
 
-from handlers.access.credentials import Access
-from handlers.access.guard import guarded
-from handlers.access.local import is_loopback
-from handlers.access.published_keys import PublishedKeys
+from handlers.access.authenticator import Access
+from handlers.access.jwks import PublishedKeys
+from handlers.access.middleware import guarded
+from handlers.access.origin import is_loopback
 from handlers.access.signing import OneKey, key_of_pem
 from handlers.access.site import Site
 from handlers.access.tokens import Tokens
@@ -32,9 +32,9 @@ from handlers.bus.pamqp_patch import read_whatever_comes
 from handlers.bus.publisher import Bus
 from handlers.bus.replies import participant_replies
 from handlers.bus.subscribe import settlement
-from handlers.dashboard.login import refusing_pages
+from handlers.dashboard.pages.login import refusing_pages
+from handlers.dashboard.pages.stand_ins import StandIns
 from handlers.dashboard.routes import dashboard_routes
-from handlers.dashboard.stand_ins import StandIns
 from handlers.dead_letters.consumer import dead_letters
 from handlers.dead_letters.retention import LetterRetention
 from handlers.dead_letters.routes import dead_letter_routes
@@ -49,7 +49,7 @@ from handlers.live.streams import MAX_FOLLOWERS, Followers
 from handlers.live.watcher import Watch
 from handlers.live.websocket import MAX_SAID_BYTES
 from handlers.webhooks.routes import webhook_routes
-from handlers.webhooks.webhooks import Webhooks
+from handlers.webhooks.service import Webhooks
 from saga.engine import Engine
 from saga.errors import ConfigurationError
 from saga.outbox.relay import Relay
@@ -63,9 +63,9 @@ from saga.telemetry.activity import Recorder
 from saga.telemetry.log_setup import configure, get_logger
 from saga.telemetry.tracing import TRACER
 from saga.timers import Timers
-from saga.webhooks.courier import Courier
-from saga.webhooks.housekeeping import Housekeeping
-from saga.webhooks.sender import Sender
+from saga.webhooks.client import Sender
+from saga.webhooks.dispatcher import Courier
+from saga.webhooks.retention import Housekeeping
 from saga.webhooks.stored_secrets import wrap_stored
 from settings import Settings, keys_in_file, load
 

@@ -336,7 +336,7 @@ class Webhook(SQLModel, table=True):
     resting_until: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
     # so much waits for it that what comes is written as failed
     overflowing: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
-    # as `saga.webhooks.wrapping` stores it; the one before too
+    # as `saga.webhooks.secret_wrapping` stores it; the one before too
     secret: str = Field(sa_column=Column(Text, nullable=False))
     # signs too, for a while after a rotation
     previous_secret: str | None = Field(default=None, sa_column=Column(Text))

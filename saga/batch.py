@@ -20,8 +20,8 @@ from saga.store import Moment, Stored
 from saga.telemetry.applied_events import Move, Origin
 from saga.telemetry.traceparent import of_step
 from saga.telemetry.tracing import TRACER
-from saga.webhooks.notices import Notice, notice
-from saga.webhooks.notices import write as write_notices
+from saga.webhooks.events import Notice, notice
+from saga.webhooks.events import write as write_notices
 
 Answer = Accepted | Decision | OrderServiceError | int
 """What an arrival gets: the accepted order, the decision, the reason why neither, or the number of deadlines fired."""

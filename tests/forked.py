@@ -28,7 +28,7 @@ PRELOADED = [
         "handlers.dead_letters.routes",
         "handlers.dead_letters.consumer",
     ),
-    *("handlers.access.published_keys", "handlers.http.connections", "handlers.api.app", "handlers.live.routes"),
+    *("handlers.access.jwks", "handlers.http.connections", "handlers.api.app", "handlers.live.routes"),
     *(
         "handlers.api.sagas",
         "handlers.bus.orders",
@@ -45,7 +45,7 @@ PRELOADED = [
         "saga.runtime.tasks",
         "saga.timers",
     ),
-    *("handlers.api.exposition", "saga.webhooks.courier", "saga.webhooks.housekeeping", "handlers.webhooks.routes"),
+    *("handlers.api.exposition", "saga.webhooks.dispatcher", "saga.webhooks.retention", "handlers.webhooks.routes"),
     "tests.forked",
 ]
 FORKING = multiprocessing.get_context("forkserver")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header
 
-from handlers.access.callers import AnyCaller
+from handlers.access.principal import AnyCaller
 from handlers.http.problems import FieldError, InvalidError
 
 OperatorName = Annotated[

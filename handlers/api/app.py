@@ -9,11 +9,11 @@ from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from handlers.access.credentials import Access
-from handlers.access.documented import with_access
-from handlers.access.limits import Limits
+from handlers.access.authenticator import Access
+from handlers.access.openapi import with_access
+from handlers.access.rate_limits import Limits
 from handlers.api.orders import order_routes
-from handlers.dashboard.login import login_routes
+from handlers.dashboard.pages.login import login_routes
 from handlers.http.docs import contract_routes
 from handlers.http.joining import join
 from handlers.http.problems import RETRY_AFTER_SECONDS, ProblemError, answer_problems, documented, with_problems

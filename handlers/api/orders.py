@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Request, Response
 
-from handlers.access.callers import AnyCaller, Caller, Scope
-from handlers.access.limits import ORDERS_AGAIN_SECONDS, AtOnce, Limits, spend_rows, too_many
-from handlers.access.refusals import forbidden
+from handlers.access.errors import forbidden
+from handlers.access.principal import AnyCaller, Caller, Scope
+from handlers.access.rate_limits import ORDERS_AGAIN_SECONDS, AtOnce, Limits, spend_rows, too_many
 from handlers.api.schemas import OrderPage, OrderView, SagaView, order_page, order_view, saga_view
 from handlers.http.conditional import CONDITIONAL_HEADERS, DOCUMENTED, IfNoneMatch, Prefer, Shown, respond, show
 from handlers.http.json_body import OrderRoute

@@ -12,8 +12,8 @@ from fastapi.routing import APIRoute
 from pydantic import Field
 
 from handlers.access.actor import Actor
-from handlers.access.callers import AnyCaller, Scope
-from handlers.access.limits import spend_rows
+from handlers.access.principal import AnyCaller, Scope
+from handlers.access.rate_limits import spend_rows
 from handlers.api.bulk_retry import BulkAnswer, ask_all_again
 from handlers.api.filters import AlsoWanted, BulkRetry, Reason, SagaPage, SagaQuery
 from handlers.api.saga_actions import Actions, Truth

@@ -12,8 +12,8 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from handlers.access.callers import Caller
-from handlers.dashboard.words import FILTERS
+from handlers.access.principal import Caller
+from handlers.dashboard.filters import FILTERS
 from handlers.http.problems import ProblemError
 
 PLAYGROUND = "playground"

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from handlers.access.actor import Actor
-from handlers.access.limits import spend_rows
+from handlers.access.rate_limits import spend_rows
 from handlers.api.schemas import as_json
 from handlers.dead_letters.filters import NO_CONTROL, BulkRedrive, LetterQuery, NoQuery
 from handlers.dead_letters.schemas import (

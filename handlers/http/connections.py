@@ -20,7 +20,7 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER, FlowControl
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from handlers.access.careful import ALWAYS
+from handlers.access.security_headers import ALWAYS
 from handlers.http.problems import RETRY_AFTER_SECONDS, ProblemError, answer
 from saga.errors import ConfigurationError
 

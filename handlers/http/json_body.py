@@ -1,6 +1,6 @@
 """Strict JSON bodies over HTTP: what FastAPI hands to pydantic has been read by `handlers.strict_json`.
 
-A body may be as large as its operation needs, and costs its caller by its size (`handlers.access.limits`).
+A body may be as large as its operation needs, and costs its caller by its size (`handlers.access.rate_limits`).
 """
 
 from collections.abc import Callable, Coroutine
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from handlers.access.limits import spend_bytes
+from handlers.access.rate_limits import spend_bytes
 from handlers.http.problems import ProblemError, refused
 from handlers.strict_json import TooLargeError, decode_aside
 from saga.errors import RefusedError

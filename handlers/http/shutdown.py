@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from handlers.access.careful import Careful
+from handlers.access.security_headers import Careful
 from handlers.http.hang_up import hang_up_of, let_hang_up
 from handlers.http.problems import RETRY_AFTER_SECONDS, ProblemError, answer
 

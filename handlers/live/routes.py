@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Response, WebSocket
 
-from handlers.access.callers import AnyCaller, Caller
+from handlers.access.principal import AnyCaller, Caller
 from handlers.http.problems import documented
 from handlers.live.sse import MEDIA_TYPE, EventStream
 from handlers.live.streams import Followers

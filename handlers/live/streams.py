@@ -12,10 +12,10 @@ from uuid import UUID
 
 from starlette.types import Scope
 
-from handlers.access.callers import Caller
-from handlers.access.callers import Scope as Right
-from handlers.access.guard import still_in
-from handlers.access.limits import AtOnce
+from handlers.access.middleware import still_in
+from handlers.access.principal import Caller
+from handlers.access.principal import Scope as Right
+from handlers.access.rate_limits import AtOnce
 from handlers.http.hang_up import hang_up_of
 from handlers.http.problems import RETRY_AFTER_SECONDS, ProblemError
 from handlers.live.snapshots import Snapshot, Snapshots

@@ -1,7 +1,7 @@
 """Endpoints that are sent nothing any more, and what becomes of what they were to be sent. SQL only.
 
 What waits fails at once and visibly, so that it can be delivered again once the endpoint is enabled. That may be much:
-it goes in pieces, the rest by and by (`saga.webhooks.housekeeping`).
+it goes in pieces, the rest by and by (`saga.webhooks.retention`).
 """
 
 from uuid import UUID

@@ -10,7 +10,7 @@ from saga.errors import ConfigurationError
 from saga.runtime.database import Sessions
 from saga.telemetry.log_setup import get_logger
 from saga.webhooks.disabling import PIECE
-from saga.webhooks.wrapping import UnwrapError, Wrapping
+from saga.webhooks.secret_wrapping import UnwrapError, Wrapping
 
 log = get_logger(__name__)
 

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 
 import pytest_asyncio
 
-from handlers.access.callers import Scope
-from handlers.access.credentials import Access
-from handlers.access.keys import Key, make_key, parse_keys
-from handlers.access.limits import Limits
+from handlers.access.api_keys import Key, make_key, parse_keys
+from handlers.access.authenticator import Access
+from handlers.access.principal import Scope
+from handlers.access.rate_limits import Limits
 from handlers.access.signing import OneKey, key_of_pem
 from handlers.access.tokens import Tokens
 from saga.domain import Policy

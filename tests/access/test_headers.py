@@ -71,8 +71,8 @@ async def test_a_mistake_of_ours_is_told_carefully_and_without_its_trace(
     careful(answer.headers)
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
-    monkeypatch.setattr("handlers.access.credentials.find_key", broken)
-    monkeypatch.setattr("handlers.access.credentials.Access._is_ours", broken)
+    monkeypatch.setattr("handlers.access.authenticator.find_key", broken)
+    monkeypatch.setattr("handlers.access.authenticator.Access._is_ours", broken)
     answer = await house.ask(
         "nobody", "GET", "/api/sagas", headers={"Cookie": f"order-service-login={'x' * 43}.{'0' * 64}"}
     )

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from handlers.access.callers import EVERY_SCOPE, LOCAL, Caller
+from handlers.access.principal import EVERY_SCOPE, LOCAL, Caller
 from saga.domain import Policy
 from tests.access.operations import over_http
 from tests.databases import Databases

@@ -11,13 +11,13 @@ from sqlalchemy import event, text
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from handlers.access.callers import Scope
-from handlers.access.credentials import Access
-from handlers.access.guard import guarded
-from handlers.access.keys import make_key, parse_keys
-from handlers.access.limits import Limits
+from handlers.access.api_keys import make_key, parse_keys
+from handlers.access.authenticator import Access
+from handlers.access.middleware import guarded
+from handlers.access.principal import Scope
+from handlers.access.rate_limits import Limits
 from handlers.access.site import Site
-from handlers.dashboard.login import refusing_pages
+from handlers.dashboard.pages.login import refusing_pages
 from handlers.http.connections import server_config
 from saga.domain import Policy
 from saga.engine import Engine

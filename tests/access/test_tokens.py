@@ -12,7 +12,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 
-from handlers.access.callers import Caller, Scope
+from handlers.access.principal import Caller, Scope
 from handlers.access.signing import OneKey, SigningKey, key_of_pem, keys_of_set
 from handlers.access.tokens import Tokens
 from handlers.http.problems import ProblemError

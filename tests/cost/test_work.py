@@ -18,7 +18,7 @@ from handlers.api.fresh import Fresh
 from handlers.api.sagas import GiveUp, Verdict
 from handlers.dead_letters.filters import BulkRedrive, NoQuery
 from handlers.strict_json import decode_aside
-from handlers.webhooks.bodies import FailedSince, StatusWish, Subscription
+from handlers.webhooks.requests import FailedSince, StatusWish, Subscription
 from models.messages import MAX_ERRORS, REPLIES, CancelOrder, CreateOrder, OrderBody
 from saga.domain import Policy
 from saga.runtime.loop_lag import EVERY, watch_lag

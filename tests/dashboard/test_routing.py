@@ -10,7 +10,7 @@ import pytest_asyncio
 from fastapi import FastAPI, HTTPException
 
 from handlers import dashboard
-from handlers.dashboard.routing import pages
+from handlers.dashboard.page_route import pages
 from saga.domain import Policy
 from tests.dashboard.pages import Page
 from tests.databases import Databases

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy import event, text
 
 from handlers.bus.publisher import BLOCKED
-from handlers.dashboard.saga_page import saga_page_routes
+from handlers.dashboard.pages.saga import saga_page_routes
 from models.states import Command, OrderEvent, Position
 from saga.domain import Policy, message_id
 from saga.insight.diagram import name

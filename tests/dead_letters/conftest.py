@@ -18,14 +18,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
-from handlers.access.credentials import Access
-from handlers.access.guard import guarded
-from handlers.access.limits import Limits
+from handlers.access.authenticator import Access
+from handlers.access.middleware import guarded
+from handlers.access.rate_limits import Limits
 from handlers.bus.pamqp_patch import read_whatever_comes
 from handlers.bus.publisher import DEAD_LETTER_QUEUE, Bus
 from handlers.bus.subscribe import settlement
 from handlers.bus.trusted_senders import Senders, user_in
-from handlers.dashboard.login import refusing_pages
+from handlers.dashboard.pages.login import refusing_pages
 from handlers.dead_letters.consumer import dead_letters
 from handlers.dead_letters.routes import dead_letter_routes
 from handlers.dead_letters.service import Letters

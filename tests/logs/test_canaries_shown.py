@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 from starlette.responses import Response
 
-from handlers.access.callers import Scope
-from handlers.access.keys import make_key
+from handlers.access.api_keys import make_key
+from handlers.access.principal import Scope
 from tests.access.conftest import PAST, header
 from tests.access.issuer import AUDIENCE, ISSUER, token
 from tests.access.test_published_keys import Issuer

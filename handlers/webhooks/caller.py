@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Depends
 
-from handlers.access.callers import AnyCaller, Scope
+from handlers.access.principal import AnyCaller, Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
-from handlers.access.callers import EVERY_SCOPE, Caller
-from handlers.access.refusals import forbidden, unauthorized
+from handlers.access.errors import forbidden, unauthorized
+from handlers.access.principal import EVERY_SCOPE, Caller
 
 _OF_PROXIES = re.compile(
     r"(x-)?forwarded(-.*)?|via|cdn-loop|(.+-)?(real|client|remote|connecting|external|original)-?(ip|addr|address|host)"

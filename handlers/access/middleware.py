@@ -15,11 +15,11 @@ from starlette.routing import Route, WebSocketRoute, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handlers.access.audit import Audit
-from handlers.access.careful import STARTS, Careful
-from handlers.access.credentials import SAFE, Access
-from handlers.access.limits import Limits, Rates
-from handlers.access.refusals import forbidden
-from handlers.access.rules import RULES, Rule, operation
+from handlers.access.authenticator import SAFE, Access
+from handlers.access.errors import forbidden
+from handlers.access.policy import RULES, Rule, operation
+from handlers.access.rate_limits import Limits, Rates
+from handlers.access.security_headers import STARTS, Careful
 from handlers.http.problems import ProblemError, answer, methods_at, mistake, nothing_there, problem_of, wrong_method
 from saga.telemetry.log_setup import get_logger
 

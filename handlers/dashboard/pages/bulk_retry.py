@@ -10,8 +10,8 @@ from handlers.access.actor import Actor
 from handlers.api.bulk_retry import BulkAnswer, BulkItem, ask_all_again
 from handlers.api.filters import MAX_FOUND, AfterThat, BulkRetry, Wanted
 from handlers.dashboard.forms import Line, Sent, filled_in
-from handlers.dashboard.many import COUNTS, Progress, Row, Step, Words, looked, many_page, stepped, unchanged
-from handlers.dashboard.routing import pages
+from handlers.dashboard.page_route import pages
+from handlers.dashboard.pages.bulk import COUNTS, Progress, Row, Step, Words, looked, many_page, stepped, unchanged
 from handlers.http.problems import ProblemError, problem_of
 from models.messages import Closed
 from saga.domain import Outcome, Policy

@@ -7,14 +7,14 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
+from handlers.dashboard.flash import Done, notice
 from handlers.dashboard.forms import Fields, Sent, filled_in
-from handlers.dashboard.notices import Done, notice
+from handlers.dashboard.page_route import pages
 from handlers.dashboard.rendering import page, see
-from handlers.dashboard.routing import pages
 from handlers.http.problems import ProblemError, problem_of
-from handlers.webhooks.asking import Asking, Asks
-from handlers.webhooks.bodies import DeliveryQuery
-from handlers.webhooks.webhooks import Webhooks
+from handlers.webhooks.caller import Asking, Asks
+from handlers.webhooks.requests import DeliveryQuery
+from handlers.webhooks.service import Webhooks
 from models.states import DeliveryStatus, WebhookStatus
 
 _HOURS = {"1": "hour", "24": "24 hours", "168": "7 days", "720": "30 days"}

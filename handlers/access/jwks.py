@@ -7,7 +7,7 @@ from time import monotonic
 
 import httpx2
 
-from handlers.access.refusals import not_yet
+from handlers.access.errors import not_yet
 from handlers.access.signing import SigningKey, keys_of_set
 from saga.telemetry.log_setup import get_logger
 

@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
+from handlers.access.authenticator import LOGIN_SECONDS, Access
 from handlers.access.cookies import cookie_of, drop_cookie, set_cookie
-from handlers.access.credentials import LOGIN_SECONDS, Access
-from handlers.access.guard import RefusePage
+from handlers.access.middleware import RefusePage
 from handlers.dashboard.forms import Sent
+from handlers.dashboard.page_route import error_page, pages
 from handlers.dashboard.rendering import page, path_of, see
-from handlers.dashboard.routing import error_page, pages
 from handlers.http.problems import ProblemError, answer, problem_of
 
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,2000}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from handlers.access.callers import OF_CUSTOMERS, Caller, Scope
+from handlers.access.principal import OF_CUSTOMERS, Caller, Scope
 
 
 @dataclass(frozen=True, slots=True)

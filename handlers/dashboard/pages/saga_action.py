@@ -12,12 +12,12 @@ from pydantic import Field, PlainValidator
 
 from handlers.access.actor import Actor
 from handlers.api.saga_actions import NOTHING, Actions, Truth
-from handlers.dashboard.consequences import consequence
+from handlers.dashboard.flash import Done
 from handlers.dashboard.forms import Fields, Line, Sent, filled_in
-from handlers.dashboard.notices import Done
+from handlers.dashboard.page_route import pages
+from handlers.dashboard.pages.consequences import consequence
+from handlers.dashboard.pages.wishes import ACKNOWLEDGE, WISHES, Wish, wish_about
 from handlers.dashboard.rendering import page, see
-from handlers.dashboard.routing import pages
-from handlers.dashboard.wishes import ACKNOWLEDGE, WISHES, Wish, wish_about
 from handlers.http.problems import ProblemError, problem_of
 from models.states import Command
 from saga.domain import Policy

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from handlers.api.filters import SagaQuery
+from handlers.dashboard.page_route import pages
 from handlers.dashboard.rendering import page, see
-from handlers.dashboard.routing import pages
 from handlers.http.pagination import cut, place
 from handlers.http.problems import InvalidError
 from handlers.queries.sagas import list_sagas_now, place_of

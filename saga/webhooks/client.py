@@ -14,11 +14,11 @@ from functools import partial
 import httpcore2
 from httpcore2 import URL, AnyIOBackend, AsyncConnectionPool, AsyncNetworkBackend, Request
 
-from saga.webhooks.addresses import AddressRefusedError, Allowed, Denied, destination
 from saga.webhooks.answers import LONGEST_EXCERPT, Answer, excerpt, retry_after
-from saga.webhooks.connecting import AnswerTooLongError, Guard, GuardedNetwork, NotConnectedError, UnresolvedError
+from saga.webhooks.connections import AnswerTooLongError, Guard, GuardedNetwork, NotConnectedError, UnresolvedError
+from saga.webhooks.name_resolution import Resolve, Resolver
 from saga.webhooks.proxy import ProxiedNetwork, Proxy
-from saga.webhooks.resolving import Resolve, Resolver
+from saga.webhooks.ssrf import AddressRefusedError, Allowed, Denied, destination
 
 WITHIN = timedelta(seconds=15)
 """For all of an attempt: to look the name up, connect, agree on TLS, write, and read the answer."""

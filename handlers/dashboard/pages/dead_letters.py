@@ -8,11 +8,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from handlers.access.actor import Actor
+from handlers.dashboard.flash import Done, notice
 from handlers.dashboard.forms import Fields, Line, Sent, filled_in
-from handlers.dashboard.letter_body import shown
-from handlers.dashboard.notices import Done, notice
+from handlers.dashboard.page_route import pages
+from handlers.dashboard.pages.dead_letter_body import shown
 from handlers.dashboard.rendering import page, see
-from handlers.dashboard.routing import pages
 from handlers.dead_letters.filters import LetterQuery
 from handlers.dead_letters.redrive import RedriveOutcome, Safety
 from handlers.dead_letters.service import Letters

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Stri
 from handlers.api.filters import AfterThat, AtMost
 from models.messages import Closed, Id, Incoming, Text
 from models.states import SUBSCRIBABLE, DeliveryStatus, WebhookStatus, WebhookType
-from saga.webhooks.addresses import LONGEST_URL
+from saga.webhooks.ssrf import LONGEST_URL
 
 _LONGEST_DESCRIPTION = 200
 _TIME = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]")

@@ -5,8 +5,8 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 
 from handlers.dashboard.charts import HEIGHT, WIDTH, durations, ends
+from handlers.dashboard.page_route import pages
 from handlers.dashboard.rendering import page
-from handlers.dashboard.routing import pages
 from handlers.queries.overview import MOST, look
 from handlers.queries.sagas import Filter, list_sagas
 from saga.domain import Policy

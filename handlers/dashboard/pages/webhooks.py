@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
+from handlers.dashboard.flash import notice
 from handlers.dashboard.forms import Sent, field_errors, filled_in
-from handlers.dashboard.notices import notice
+from handlers.dashboard.page_route import pages
+from handlers.dashboard.pages.webhook import webhook_page
 from handlers.dashboard.rendering import page
-from handlers.dashboard.routing import pages
-from handlers.dashboard.webhook_page import webhook_page
 from handlers.http.problems import InvalidError, ProblemError, problem_of
-from handlers.webhooks.asking import Asking, Asks
-from handlers.webhooks.bodies import EndpointQuery, Subscription
-from handlers.webhooks.webhooks import Webhooks
+from handlers.webhooks.caller import Asking, Asks
+from handlers.webhooks.requests import EndpointQuery, Subscription
+from handlers.webhooks.service import Webhooks
 from models.states import SUBSCRIBABLE
 
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from handlers.access.actor import Actor
 from handlers.api.filters import AfterThat
 from handlers.dashboard.forms import Sent, filled_in
-from handlers.dashboard.many import COUNTS, Progress, Row, Step, Words, looked, many_page, stepped, unchanged
-from handlers.dashboard.routing import pages
+from handlers.dashboard.page_route import pages
+from handlers.dashboard.pages.bulk import COUNTS, Progress, Row, Step, Words, looked, many_page, stepped, unchanged
 from handlers.dead_letters.filters import BulkRedrive, WantedLetters
 from handlers.dead_letters.redrive import RedriveOutcome
 from handlers.dead_letters.schemas import RedrivePage, RedriveView

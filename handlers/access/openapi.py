@@ -3,7 +3,7 @@
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 
-from handlers.access.rules import RULES, operation
+from handlers.access.policy import RULES, operation
 from handlers.http.problems import CONTENT
 
 _SCHEMES = {

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from starlette.requests import HTTPConnection
 
 from handlers.access import login_sessions as logins
-from handlers.access.callers import Caller, Scope
+from handlers.access.api_keys import PREFIX, Key, find_key, guessable
 from handlers.access.cookies import cookie_of
-from handlers.access.keys import PREFIX, Key, find_key, guessable
-from handlers.access.local import local_caller
+from handlers.access.errors import forbidden, unauthorized
 from handlers.access.login_sessions import Identity, Login
-from handlers.access.refusals import forbidden, unauthorized
+from handlers.access.origin import local_caller
+from handlers.access.principal import Caller, Scope
 from handlers.access.server_key import ServerKey
 from handlers.access.site import Site
 from handlers.access.tokens import Tokens

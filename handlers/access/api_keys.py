@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from handlers.access.callers import Caller, Scope
+from handlers.access.principal import Caller, Scope
 
 PREFIX = "ok_"
 _ID = r"[A-Za-z0-9._-]{1,64}"

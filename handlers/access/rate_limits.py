@@ -8,8 +8,8 @@ from math import ceil
 
 from starlette.requests import HTTPConnection
 
-from handlers.access.callers import Caller, caller_of
-from handlers.access.rates import Rate
+from handlers.access.principal import Caller, caller_of
+from handlers.access.token_bucket import Rate
 from handlers.http.problems import RETRY_AFTER_SECONDS, ProblemError
 
 ORDERS_AGAIN_SECONDS = 30

@@ -14,9 +14,9 @@ import httpcore2
 from httpcore2 import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
 
 from saga.runtime.tls import refused_certificate
-from saga.webhooks.addresses import Address, AddressRefusedError, Allowed, Denied, is_denied, is_public, literal
+from saga.webhooks.name_resolution import Resolve
 from saga.webhooks.proxy import ProxyError
-from saga.webhooks.resolving import Resolve
+from saga.webhooks.ssrf import Address, AddressRefusedError, Allowed, Denied, is_denied, is_public, literal
 
 MOST_READ = 64 * 1024
 """Bytes of an answer, its head included."""

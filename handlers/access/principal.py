@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from handlers.access.refusals import forbidden
+from handlers.access.errors import forbidden
 
 LOCAL = "local"
 """Owns what is made where no access is configured: whoever is on this machine."""

@@ -24,10 +24,10 @@ from saga.telemetry.traceparent import is_sampled, new_child
 from saga.webhooks import claims
 from saga.webhooks.answers import Answer
 from saga.webhooks.attempts import Attempt, Claimed, Outcome, headers, verdict
-from saga.webhooks.marks import mark_if_leased
 from saga.webhooks.pace import Pace
-from saga.webhooks.schedule import longest
-from saga.webhooks.wrapping import Wrapping
+from saga.webhooks.results import mark_if_leased
+from saga.webhooks.retry import longest
+from saga.webhooks.secret_wrapping import Wrapping
 
 log = get_logger(__name__)
 

@@ -3,7 +3,7 @@
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from handlers.access.callers import Caller
+from handlers.access.principal import Caller
 from handlers.access.site import Site
 from handlers.http.problems import NOSNIFF
 

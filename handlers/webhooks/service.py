@@ -5,23 +5,23 @@ from datetime import datetime
 from math import ceil
 from uuid import UUID
 
-from handlers.access.limits import too_many
-from handlers.access.rates import Rate
+from handlers.access.rate_limits import too_many
+from handlers.access.token_bucket import Rate
 from handlers.http.pagination import cut, place
 from handlers.http.problems import RETRY_AFTER_SECONDS, FieldError, InvalidError, ProblemError
-from handlers.webhooks.asking import Asking
-from handlers.webhooks.bodies import DeliveryQuery, EndpointQuery, Subscription
+from handlers.webhooks.caller import Asking
+from handlers.webhooks.requests import DeliveryQuery, EndpointQuery, Subscription
 from models.states import WebhookStatus
 from saga.errors import WebhookDisabledError
 from saga.runtime.database import Sessions
 from saga.runtime.rows import Place
 from saga.webhooks import deliveries, endpoints
-from saga.webhooks.addresses import AddressRefusedError
+from saga.webhooks.client import Sender
 from saga.webhooks.deliveries import Delivery
 from saga.webhooks.endpoints import Endpoint, Health
-from saga.webhooks.resolving import TooManyLookUpsError
-from saga.webhooks.sender import Sender
-from saga.webhooks.wrapping import Wrapping
+from saga.webhooks.name_resolution import TooManyLookUpsError
+from saga.webhooks.secret_wrapping import Wrapping
+from saga.webhooks.ssrf import AddressRefusedError
 
 MOST_ENDPOINTS, MOST_ENDPOINTS_OF_PERSON = 50, 5
 """Of a service's key, which may be many customers' systems; and of a person, who is one."""

@@ -5,12 +5,12 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from handlers.dashboard.diagram import picture, way
+from handlers.dashboard.flash import notice
 from handlers.dashboard.messages import received, sent, why_here
-from handlers.dashboard.notices import notice
+from handlers.dashboard.page_route import pages
+from handlers.dashboard.pages.wishes import deeds
 from handlers.dashboard.rendering import page
-from handlers.dashboard.routing import pages
 from handlers.dashboard.timeline import bars, lines, stays
-from handlers.dashboard.wishes import deeds
 from handlers.queries.unsent import find_unsent
 from models.messages import money_text
 from saga import store

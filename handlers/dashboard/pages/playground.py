@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from handlers.api.orders import accept
+from handlers.dashboard.flash import notice
 from handlers.dashboard.forms import Sent, field_errors
-from handlers.dashboard.notices import notice
+from handlers.dashboard.page_route import pages
+from handlers.dashboard.pages.stand_ins import MODES, StandIns
 from handlers.dashboard.rendering import PLAYGROUND, page, see
-from handlers.dashboard.routing import pages
-from handlers.dashboard.stand_ins import MODES, StandIns
 from handlers.http.problems import InvalidError, ProblemError, problem_of
 from models.messages import OrderBody
 from saga.engine import Engine

@@ -16,7 +16,7 @@ from models.messages import instant_text
 from models.states import DeliveryStatus
 from saga.webhooks import disabling
 from saga.webhooks.attempts import Attempt, Outcome, Verdict
-from saga.webhooks.schedule import JITTER
+from saga.webhooks.retry import JITTER
 
 LOG_LENGTH = 20
 """As many attempts are remembered of a delivery."""

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import TypeAlias
 
 from saga.errors import RefusedError
-from saga.webhooks.addresses import Address
+from saga.webhooks.ssrf import Address
 
 Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[Address]]]
 """From a name to its addresses; none where it has none."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from handlers.dashboard.notices import Done
+from handlers.dashboard.flash import Done
 from saga.domain import Policy, Saga
 from saga.insight.options import choices
 from saga.transitions import Signal
