@@ -96,8 +96,8 @@ async def _no_sweep(_: Relay) -> None:
 def _settles_all() -> AbstractContextManager[object]:
     settle = Relay._settle
 
-    async def careless(self: Relay, published: list[Any], failed: list[tuple[Any, str]]) -> None:
-        await settle(self, [*published, *(envelope for envelope, _ in failed)], [])
+    async def careless(self: Relay, published: list[Any], dropped: list[Any], failed: list[tuple[Any, str]]) -> None:
+        await settle(self, [*published, *(envelope for envelope, _ in failed)], dropped, [])
 
     return patch.object(Relay, "_settle", careless)
 
