@@ -49,7 +49,7 @@ crash: $(INSTALLED)  ## kill the service at every point, in every scenario, at e
 
 contract: $(INSTALLED)  ## write what is generated: asyncapi.yaml, the table and diagram in README and docs, the Grafana dashboard
 	@$(BIN)/faststream docs gen app:app --yaml --out asyncapi.yaml
-	@$(BIN)/python -m saga.diagram
+	@$(BIN)/python -m saga.insight.diagram
 	@$(BIN)/python -m ops.dashboard
 
 lock: $(INSTALLED)  ## resolve the dependencies again

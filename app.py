@@ -12,60 +12,60 @@ from typing import Any
 from faststream.asgi import AsgiFastStream
 from prometheus_client import CollectorRegistry
 
-from handlers.access.credentials import Access
-from handlers.access.guard import guarded
-from handlers.access.local import is_loopback
-from handlers.access.published_keys import PublishedKeys
+from handlers.access.authenticator import Access
+from handlers.access.jwks import PublishedKeys
+from handlers.access.middleware import guarded
+from handlers.access.origin import is_loopback
 from handlers.access.signing import OneKey, key_of_pem
 from handlers.access.site import Site
 from handlers.access.tokens import Tokens
-from handlers.access_log import AccessLog
-from handlers.connections import REQUESTS, serve_bounded, server_config
-from handlers.contract import Contract, declare_publishers
-from handlers.counting import counting
-from handlers.dashboard.login import refusing_pages
+from handlers.api.app import http_api
+from handlers.api.exposition import Exposition
+from handlers.api.fresh import Fresh
+from handlers.api.readiness import unready
+from handlers.api.sagas import operating_routes
+from handlers.bus.asyncapi.document import Contract, declare_publishers
+from handlers.bus.consumer import Consumers
+from handlers.bus.metrics import counting
+from handlers.bus.orders import order_requests
+from handlers.bus.pamqp_patch import read_whatever_comes
+from handlers.bus.publisher import Bus
+from handlers.bus.replies import participant_replies
+from handlers.bus.subscribe import settlement
+from handlers.dashboard.pages.login import refusing_pages
+from handlers.dashboard.pages.stand_ins import StandIns
 from handlers.dashboard.routes import dashboard_routes
-from handlers.dashboard.stand_ins import StandIns
-from handlers.dead_letter_routes import dead_letter_routes
-from handlers.dead_letters import dead_letters
-from handlers.ending import Endable
-from handlers.followers import MAX_FOLLOWERS, Followers
-from handlers.http import http_api
-from handlers.letters import Letters
-from handlers.live_routes import live_routes
-from handlers.live_socket import MAX_SAID_BYTES
-from handlers.open_files import room_for
-from handlers.operating import operating_routes
-from handlers.orders import order_requests
-from handlers.replies import participant_replies
-from handlers.snapshots import Snapshots
-from handlers.subscribing import settlement
-from handlers.watching import Watch
+from handlers.dead_letters.consumer import dead_letters
+from handlers.dead_letters.retention import LetterRetention
+from handlers.dead_letters.routes import dead_letter_routes
+from handlers.dead_letters.service import Letters
+from handlers.http.access_log import AccessLog
+from handlers.http.connections import REQUESTS, serve_bounded, server_config
+from handlers.http.open_files import room_for
+from handlers.http.shutdown import Endable
+from handlers.live.routes import live_routes
+from handlers.live.snapshots import Snapshots
+from handlers.live.streams import MAX_FOLLOWERS, Followers
+from handlers.live.watcher import Watch
+from handlers.live.websocket import MAX_SAID_BYTES
 from handlers.webhooks.routes import webhook_routes
-from handlers.webhooks.webhooks import Webhooks
-from saga import failpoints
-from saga.activity import Recorder
-from saga.amqp_reading import read_whatever_comes
-from saga.bus import Bus
-from saga.consuming import Consumers
-from saga.database import Sessions, connect, sessions, statements
+from handlers.webhooks.service import Webhooks
 from saga.engine import Engine
 from saga.errors import ConfigurationError
-from saga.exposition import Exposition
-from saga.fresh import Fresh
-from saga.lag import watch_lag
-from saga.letter_retention import LetterRetention
-from saga.logs import configure, get_logger
-from saga.plaintext import exposed_broker, exposed_collector, exposed_database
-from saga.readiness import unready
-from saga.relay import Relay
-from saga.starting import prepare
-from saga.supervise import supervised, upon_hangup, upon_stop_signal
+from saga.outbox.relay import Relay
+from saga.runtime import failpoints
+from saga.runtime.database import Sessions, connect, sessions, statements
+from saga.runtime.loop_lag import watch_lag
+from saga.runtime.plaintext import exposed_broker, exposed_collector, exposed_database
+from saga.runtime.startup import prepare
+from saga.runtime.tasks import supervised, upon_hangup, upon_stop_signal
+from saga.telemetry.activity import Recorder
+from saga.telemetry.log_setup import configure, get_logger
+from saga.telemetry.tracing import TRACER
 from saga.timers import Timers
-from saga.tracing import TRACER
-from saga.webhooks.courier import Courier
-from saga.webhooks.housekeeping import Housekeeping
-from saga.webhooks.sender import Sender
+from saga.webhooks.client import Sender
+from saga.webhooks.dispatcher import Courier
+from saga.webhooks.retention import Housekeeping
 from saga.webhooks.stored_secrets import wrap_stored
 from settings import Settings, keys_in_file, load
 

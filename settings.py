@@ -14,20 +14,20 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
-from handlers.access.keys import Key, parse_keys
-from handlers.access.local import is_loopback
+from handlers.access.api_keys import Key, parse_keys
+from handlers.access.origin import is_loopback
 from handlers.access.settings import AccessSettings, refuse_empty, require_meant
-from handlers.dashboard.stand_ins import local_addresses
-from saga.dsn import amqp_address, amqp_dsn, host_in_address, postgres_dsn
+from handlers.bus.queues import KEYS
+from handlers.bus.trusted_senders import Senders, expected_senders, user_in
+from handlers.dashboard.pages.stand_ins import local_addresses
+from saga.domain import Policy
 from saga.errors import ConfigurationError
-from saga.otel_settings import OtelSettings, ReadByOpenTelemetry
-from saga.queues import KEYS
-from saga.senders import Senders, expected_senders, user_in
-from saga.values import Policy
-from saga.webhooks.addresses import Allowed, Denied, allowances, denials
+from saga.runtime.dsn import amqp_address, amqp_dsn, host_in_address, postgres_dsn
+from saga.telemetry.otel_settings import OtelSettings, ReadByOpenTelemetry
 from saga.webhooks.proxy import Proxy, read_proxy
-from saga.webhooks.schedule import STANDARD, waits_in
-from saga.webhooks.wrapping import Wrapping, read_keys
+from saga.webhooks.retry import STANDARD, waits_in
+from saga.webhooks.secret_wrapping import Wrapping, read_keys
+from saga.webhooks.ssrf import Allowed, Denied, allowances, denials
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 _READ = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
@@ -61,7 +61,7 @@ class Settings(AccessSettings, OtelSettings, BaseSettings):
     webhook_retry_seconds: str | None = None
     webhook_secret_key: SecretStr | None = None
     test_failpoint: str | None = None
-    """For the fault tests: see `saga.failpoints`."""
+    """For the fault tests: see `saga.runtime.failpoints`."""
 
     @field_validator("database_url")
     @classmethod

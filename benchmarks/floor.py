@@ -20,9 +20,9 @@ from faststream import AckPolicy
 from faststream.asgi import AsgiFastStream, AsgiResponse, get
 from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitMessage, RabbitQueue
 
-from handlers.subscribing import DOMAIN, PREFETCH
+from handlers.bus.publisher import APP_ID, QUEUE_ARGUMENTS, SOURCE
+from handlers.bus.subscribe import DOMAIN, PREFETCH
 from models.messages import instant_text
-from saga.bus import APP_ID, QUEUE_ARGUMENTS, SOURCE
 
 if TYPE_CHECKING:
     from faststream.rabbit.schemas.queue import QuorumQueueArgs

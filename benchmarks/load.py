@@ -18,7 +18,7 @@ import aiormq
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
-from saga.outbox import EXCHANGE
+from saga.outbox.message import EXCHANGE
 
 EVENTS = ("OrderCreated", "OrderCompleted", "OrderFailed")
 STALLED_AFTER = 20.0

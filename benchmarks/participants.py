@@ -16,7 +16,7 @@ import uvloop
 from aiormq.abc import AbstractConnection, DeliveredMessage
 from pamqp.commands import Basic
 
-from saga.outbox import EXCHANGE
+from saga.outbox.message import EXCHANGE
 
 ANSWERS = {
     "ValidateInventory": ("domain.inventory.InventoryValidated", "Inventory validated"),

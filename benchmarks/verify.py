@@ -7,7 +7,7 @@ import aiormq
 import asyncpg
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from saga.bus import DEAD_LETTER_QUEUE
+from handlers.bus.publisher import DEAD_LETTER_QUEUE
 
 SETTLED_WITHIN = 10.0
 """Seconds from the last event until every row of the outbox is gone."""

@@ -1,1 +1,1 @@
-"""The doors: parse, call the engine or a query, answer."""
+"""The doors, one package each: they parse, call the engine or a query, and answer."""

@@ -79,7 +79,7 @@ _VACUUM_BY_COUNT = {
 }
 """For tables that are filled and emptied all the time: by count, not by share."""
 _NEWEST_FIRST = (text("created_at DESC"), text("order_id DESC"))
-"""As `saga.listing` goes through sagas."""
+"""As `handlers.queries.sagas` goes through sagas."""
 
 
 class Order(SQLModel, table=True):
@@ -246,7 +246,7 @@ class DeadLetter(SQLModel, table=True):
     exchange: str = Field(max_length=255)
     # in which of this service's queues it waited, where that is known
     queue: str | None = Field(default=None, max_length=255)
-    # both as `saga.amqp_values` writes what JSON has no words for
+    # both as `handlers.bus.amqp_json` writes what JSON has no words for
     headers: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     properties: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
@@ -336,7 +336,7 @@ class Webhook(SQLModel, table=True):
     resting_until: datetime | None = Field(default=None, sa_column=Column(_INSTANT))
     # so much waits for it that what comes is written as failed
     overflowing: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
-    # as `saga.webhooks.wrapping` stores it; the one before too
+    # as `saga.webhooks.secret_wrapping` stores it; the one before too
     secret: str = Field(sa_column=Column(Text, nullable=False))
     # signs too, for a while after a rotation
     previous_secret: str | None = Field(default=None, sa_column=Column(Text))

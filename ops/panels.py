@@ -177,6 +177,7 @@ MESSAGES = (
     ),
     Panel("The oldest in the outbox", {"its age": stored("order_service_outbox_oldest_message_age_seconds")}, "s"),
     Panel("Published", {"{{key}}": per_second("order_service_published_total", "key")}, "ops"),
+    Panel("Events that nobody listens to", {"{{key}}": lately("order_service_events_dropped_total", "key")}),
     Panel("Not published for now", {"{{key}}: {{why}}": lately("order_service_unpublished_total", "key", "why")}),
     Panel(
         "Consumers",

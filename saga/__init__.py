@@ -1,1 +1,1 @@
-"""The house: table, decision, engine, store, outbox, relay. Read it in that order."""
+"""The saga. Read it top down: domain, transitions, table, history, decide; then engine, batch, store, timers."""

@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from saga.moves import ORIGIN, Origin
-from saga.outbox import OrderFacts
-from saga.values import Event
+from saga.domain import Event
+from saga.outbox.message import OrderFacts
+from saga.telemetry.applied_events import ORIGIN, Origin
 
 
 @dataclass(frozen=True, slots=True)

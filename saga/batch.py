@@ -8,19 +8,20 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.states import OrderEvent
-from saga import outbox_store, store, table
+from saga import store, table
 from saga.arrivals import Accepted, Arrival, Due, OrderRequest
 from saga.decide import begin, decide
+from saga.domain import Decision, Event, Outcome, Policy, Send, when_due
 from saga.errors import DifferentContentError, OrderServiceError, UnknownOrderError, UnknownTableError
-from saga.failpoints import reach
-from saga.moves import Move, Origin
-from saga.outbox import Envelope, OrderFacts, enclose
+from saga.outbox import store as outbox_store
+from saga.outbox.message import Envelope, OrderFacts, enclose
+from saga.runtime.failpoints import reach
 from saga.store import Moment, Stored
-from saga.traceparent import of_step
-from saga.tracing import TRACER
-from saga.values import Decision, Event, Outcome, Policy, Send, when_due
-from saga.webhooks.notices import Notice, notice
-from saga.webhooks.notices import write as write_notices
+from saga.telemetry.applied_events import Move, Origin
+from saga.telemetry.traceparent import of_step
+from saga.telemetry.tracing import TRACER
+from saga.webhooks.events import Notice, notice
+from saga.webhooks.events import write as write_notices
 
 Answer = Accepted | Decision | OrderServiceError | int
 """What an arrival gets: the accepted order, the decision, the reason why neither, or the number of deadlines fired."""

@@ -10,7 +10,10 @@ from uuid import UUID
 
 from models.messages import clip
 from models.states import Command, EntryStatus, IncidentKind, OrderEvent, Position, Timer
-from saga.cells import (
+from saga.domain import Deadline, Decision, Entry, Event, Incident, Outcome, Policy, Saga, Send, message_id
+from saga.history import answers, append, entry_of, incident_of, open_contradiction, owes_release, seen_as
+from saga.table import FORWARD_STEPS, TABLES
+from saga.transitions import (
     REPLY_MODELS,
     WHEN_DUE,
     WISHES,
@@ -26,9 +29,6 @@ from saga.cells import (
     SendAgain,
     Signal,
 )
-from saga.history import answers, append, entry_of, incident_of, open_contradiction, owes_release, seen_as
-from saga.table import FORWARD_STEPS, TABLES
-from saga.values import Deadline, Decision, Entry, Event, Incident, Outcome, Policy, Saga, Send, message_id
 
 _AHEAD = (Position.VALIDATING, Position.RESERVING, Position.CHARGING)
 

@@ -11,17 +11,18 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from saga import metrics, telemetry
 from saga.arrivals import Accepted, Arrival, Due, OrderRequest
-from saga.backoff import Backoff
 from saga.batch import Batch
-from saga.database import Sessions
+from saga.domain import Decision, Event, Policy
 from saga.errors import DatabaseFault, OrderServiceError, RefusedByDatabaseError, classify
-from saga.failpoints import reach
-from saga.logs import get_logger
-from saga.outbox import Envelope
-from saga.telling import tell
-from saga.values import Decision, Event, Policy
+from saga.outbox.message import Envelope
+from saga.runtime.backoff import Backoff
+from saga.runtime.database import Sessions
+from saga.runtime.failpoints import reach
+from saga.telemetry import committed as telemetry
+from saga.telemetry import metrics
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.redaction import tell
 
 log = get_logger(__name__)
 

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from models.messages import clip, instant_text
 from models.states import Command, EntryStatus, IncidentKind
-from saga.cells import REPLY_MODELS, Signal
-from saga.values import Entry, Event, Incident, Saga
+from saga.domain import Entry, Event, Incident, Saga
+from saga.transitions import REPLY_MODELS, Signal
 
 MOST_REASONS = 20
 """Entries of one kind by people, with a reason each; then the oldest gives way."""

@@ -27,9 +27,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.states import Position, Timer
 from models.tables import Order, OrderSaga, RequestIdentity, Webhook, table_of
-from saga.outbox import OrderFacts
-from saga.rows import changed
-from saga.values import Saga
+from saga.domain import Saga
+from saga.outbox.message import OrderFacts
+from saga.runtime.rows import changed
 
 _ORDERS, _SAGAS = table_of(Order), table_of(OrderSaga)
 _IDENTITIES, _WEBHOOKS = table_of(RequestIdentity), table_of(Webhook)

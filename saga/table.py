@@ -4,8 +4,8 @@ Rules of residence: everything that says what a saga does stands here, as data, 
 and no clock; `saga.decide` is the one function that reads it.
 
 How to read it. A saga stands at a *position* (`models.states.Position`): its status, its step, and the command whose
-reply it awaits. What can happen to it is a *signal* (`saga.cells.Signal`): a participant's reply, a deadline of its
-own, or a person's request. For every pair of the two there is one *cell*, terminal positions included:
+reply it awaits. What can happen to it is a *signal* (`saga.transitions.Signal`): a participant's reply, a deadline, or
+a person's request. For every pair of the two there is one *cell*, terminal positions included:
 
 - `Go` moves on: one history entry, and the message of the position that is entered;
 - `Retry` takes a failed attempt: back off and send again while sends are left, then park;
@@ -23,7 +23,7 @@ back is undone as well, without ever changing how the order ended.
 from collections.abc import Iterator, Mapping
 
 from models.states import Command, EntryStatus, IncidentKind, Position
-from saga.cells import Acknowledge, Already, Cell, Conflict, Go, Ignore, Note, Refuse, Retry, SendAgain, Signal
+from saga.transitions import Acknowledge, Already, Cell, Conflict, Go, Ignore, Note, Refuse, Retry, SendAgain, Signal
 
 VERSION = 1
 """The version that new sagas start under. Rows are never removed from a table that running sagas use."""

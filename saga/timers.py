@@ -12,12 +12,12 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from saga import store
-from saga.database import Sessions
 from saga.engine import Engine
 from saga.errors import classify
-from saga.failpoints import reach
-from saga.logs import get_logger
+from saga.runtime.database import Sessions
+from saga.runtime.failpoints import reach
 from saga.table import TABLES
+from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
 

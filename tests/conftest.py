@@ -12,7 +12,7 @@ import pytest
 from local.broker import RabbitMQ
 from local.host import temporary_home
 from local.postgres import PrivatePostgres
-from saga.database import connect, migrate
+from saga.runtime.database import connect, migrate
 from tests.databases import Databases
 from tests.shared import shared_rabbitmq
 

@@ -13,7 +13,7 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from local.postgres import PrivatePostgres
-from saga.database import connect
+from saga.runtime.database import connect
 
 T = TypeVar("T")
 

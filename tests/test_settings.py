@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from saga.errors import ConfigurationError
-from saga.plaintext import exposed_broker, exposed_collector, exposed_database
+from saga.runtime.plaintext import exposed_broker, exposed_collector, exposed_database
 from saga.webhooks.proxy import Proxy
 from settings import Settings, load
 

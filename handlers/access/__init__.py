@@ -1,1 +1,1 @@
-"""Who may do what."""
+"""Authentication and authorization: who asks, and what they may do."""

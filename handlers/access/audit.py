@@ -11,15 +11,15 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.types import Scope
 
-from handlers.access.callers import LOCAL, Caller
-from handlers.access.callers import Scope as Right
-from handlers.access.rates import Rate
-from handlers.access.rules import Rule
+from handlers.access.policy import Rule
+from handlers.access.principal import LOCAL, Caller
+from handlers.access.principal import Scope as Right
 from handlers.access.server_key import ServerKey
+from handlers.access.token_bucket import Rate
 from saga.errors import DATABASE_ERRORS
-from saga.logs import get_logger
-from saga.metrics import REFUSED
-from saga.telling import Words
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.metrics import REFUSED
+from saga.telemetry.redaction import Words
 
 log = get_logger("audit")
 

@@ -6,8 +6,8 @@ audit log without naming them. It opens nothing: what a cookie is good for stand
 
 import hmac
 
-from saga import logins
-from saga.database import Sessions
+from handlers.access import login_sessions as logins
+from saga.runtime.database import Sessions
 
 
 class ServerKey:

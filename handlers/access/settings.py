@@ -7,9 +7,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
-from handlers.access.keys import Key, parse_keys
-from handlers.access.limits import Limits
-from handlers.access.local import is_loopback
+from handlers.access.api_keys import Key, parse_keys
+from handlers.access.origin import is_loopback
+from handlers.access.rate_limits import Limits
 from handlers.access.signing import key_of_pem
 from handlers.access.site import private_url
 from saga.errors import ConfigurationError

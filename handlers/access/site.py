@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 from yarl import URL
 
-from handlers.access.local import is_loopback
-from handlers.access.refusals import forbidden
+from handlers.access.errors import forbidden
+from handlers.access.origin import is_loopback
 
 
 class Site:

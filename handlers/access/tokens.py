@@ -8,10 +8,10 @@ from uuid import UUID
 
 import jwt
 
-from handlers.access.callers import OF_CUSTOMERS, Caller, Scope
-from handlers.access.refusals import unauthorized
+from handlers.access.errors import unauthorized
+from handlers.access.principal import OF_CUSTOMERS, Caller, Scope
 from handlers.access.signing import SigningKeys
-from handlers.problems import ProblemError
+from handlers.http.problems import ProblemError
 
 LEEWAY_SECONDS = 60
 """As much clocks may differ."""

@@ -17,7 +17,7 @@ from handlers.cli.keys import own_key
 from handlers.cli.outcome import Code, fail
 from handlers.cli.showing import print_json, print_saga, print_sagas, print_table
 from models.states import Command, CurrentStep, SagaStatus
-from saga.cells import REPLY_MODELS, Signal
+from saga.transitions import REPLY_MODELS, Signal
 
 app = typer.Typer(
     no_args_is_help=True,

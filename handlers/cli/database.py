@@ -7,14 +7,14 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from handlers.access.login_sessions import Listed, end_logins, list_logins
 from handlers.cli.outcome import Code, errors, fail, output
 from handlers.cli.showing import clean, print_table
-from saga.database import connect, schema_is_current, sessions, statements
-from saga.database import migrate as bring_up_to_date
+from handlers.queries.sagas import count_sagas, next_sagas
 from saga.errors import DATABASE_ERRORS, ConfigurationError
-from saga.listing import count_sagas, next_sagas
-from saga.logins import Listed, end_logins, list_logins
-from saga.verify import differences
+from saga.insight.verify import differences
+from saga.runtime.database import connect, schema_is_current, sessions, statements
+from saga.runtime.database import migrate as bring_up_to_date
 
 BATCH = 500
 """How many sagas are read at once."""

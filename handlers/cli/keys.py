@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from handlers.access.callers import Scope
-from handlers.access.keys import instant, make_key
+from handlers.access.api_keys import instant, make_key
+from handlers.access.principal import Scope
 from handlers.cli.outcome import Code, fail, output
 from handlers.cli.showing import print_json
 

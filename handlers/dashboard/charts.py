@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from saga.activity import Activity
+from saga.telemetry.activity import Activity
 
 WIDTH, HEIGHT = 300, 64
 _GAP = 2

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from saga import diagram
-from saga.outlook import way_ahead
-from saga.values import Saga
-from saga.way import Move
+from saga.domain import Saga
+from saga.insight import diagram
+from saga.insight.forecast import way_ahead
+from saga.insight.replay import Move
 
 # a page has no style in it; this one's is in style.css
 _PICTURE = re.sub(r"<style>.*?</style>\n", "", diagram.svg(), flags=re.DOTALL)

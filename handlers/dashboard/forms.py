@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from handlers.finding import Reason
-from handlers.problems import FieldError, InvalidError, ProblemError, in_words
-from handlers.strict_body import content_type_of, read_body
+from handlers.api.filters import Reason
+from handlers.http.json_body import content_type_of, read_body
+from handlers.http.problems import FieldError, InvalidError, ProblemError, in_words
 from models.messages import Closed, Incoming
 
 MAX_FORM_BYTES = 64 * 1024

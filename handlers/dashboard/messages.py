@@ -5,14 +5,14 @@ from datetime import datetime
 from uuid import UUID
 
 from handlers.dashboard.timeline import Stay
+from handlers.queries.unsent import Unsent
 from models.messages import REPLIES, Reply
 from models.states import Command, EntryStatus, OrderEvent, Position
-from saga.bus import UNROUTABLE
-from saga.cells import REPLY_MODELS, Signal
+from saga.domain import Entry, Saga, message_id
 from saga.history import ids_of
-from saga.outbox import EXCHANGE
-from saga.unsent import Unsent
-from saga.values import Entry, Saga, message_id
+from saga.outbox.message import EXCHANGE
+from saga.outbox.publisher import UNROUTABLE
+from saga.transitions import REPLY_MODELS, Signal
 
 
 @dataclass(frozen=True, slots=True)

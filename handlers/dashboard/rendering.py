@@ -12,9 +12,9 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from handlers.access.callers import Caller
-from handlers.dashboard.words import FILTERS
-from handlers.problems import ProblemError
+from handlers.access.principal import Caller
+from handlers.dashboard.filters import FILTERS
+from handlers.http.problems import ProblemError
 
 PLAYGROUND = "playground"
 """The name of the route of the page `/try`, which only a local system has."""

@@ -2,24 +2,24 @@
 
 from fastapi import APIRouter
 
-from handlers.dashboard.acting import acting_routes
-from handlers.dashboard.asking_again import asking_again_routes
-from handlers.dashboard.assets import asset_routes
-from handlers.dashboard.letter_pages import letter_routes
-from handlers.dashboard.overview import overview_routes
-from handlers.dashboard.redriving import redriving_routes
-from handlers.dashboard.saga_list import saga_list_routes
-from handlers.dashboard.saga_page import saga_page_routes
-from handlers.dashboard.stand_ins import StandIns
-from handlers.dashboard.trying import trying_routes
-from handlers.dashboard.webhook_list import webhook_list_routes
-from handlers.dashboard.webhook_page import webhook_page_routes
-from handlers.joining import join
-from handlers.letters import Letters
-from handlers.webhooks.webhooks import Webhooks
-from saga.database import Sessions
+from handlers.dashboard.pages.bulk_redrive import redriving_routes
+from handlers.dashboard.pages.bulk_retry import asking_again_routes
+from handlers.dashboard.pages.dead_letters import letter_routes
+from handlers.dashboard.pages.overview import overview_routes
+from handlers.dashboard.pages.playground import trying_routes
+from handlers.dashboard.pages.saga import saga_page_routes
+from handlers.dashboard.pages.saga_action import acting_routes
+from handlers.dashboard.pages.sagas import saga_list_routes
+from handlers.dashboard.pages.stand_ins import StandIns
+from handlers.dashboard.pages.webhook import webhook_page_routes
+from handlers.dashboard.pages.webhooks import webhook_list_routes
+from handlers.dashboard.static_files import asset_routes
+from handlers.dead_letters.service import Letters
+from handlers.http.joining import join
+from handlers.webhooks.service import Webhooks
+from saga.domain import Policy
 from saga.engine import Engine
-from saga.values import Policy
+from saga.runtime.database import Sessions
 
 
 def dashboard_routes(  # noqa: PLR0913, PLR0917 - one argument for each part of the house that pages are a door to

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models.states import Command, EntryStatus, Position
+from saga.domain import Entry, Saga
 from saga.history import ids_of
-from saga.values import Entry, Saga
-from saga.way import Move
+from saga.insight.replay import Move
 
 SCALE = 1000
 """The width of the time line; its marks are in these units."""

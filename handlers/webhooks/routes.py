@@ -6,13 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from handlers.access.limits import spend_rows
-from handlers.joining import join
-from handlers.problems import OF_BODIES, documented
-from handlers.strict_body import StrictRoute
-from handlers.views import as_json
-from handlers.webhooks.asking import Asks
-from handlers.webhooks.bodies import DeliveryQuery, EndpointQuery, FailedSince, StatusWish, Subscription
+from handlers.access.rate_limits import spend_rows
+from handlers.api.schemas import as_json
+from handlers.http.joining import join
+from handlers.http.json_body import StrictRoute
+from handlers.http.problems import OF_BODIES, documented
+from handlers.webhooks.caller import Asks
+from handlers.webhooks.requests import DeliveryQuery, EndpointQuery, FailedSince, StatusWish, Subscription
+from handlers.webhooks.service import Webhooks
 from handlers.webhooks.views import (
     Count,
     DeliveryDetail,
@@ -27,7 +28,6 @@ from handlers.webhooks.views import (
     endpoint_view,
     new_endpoint_view,
 )
-from handlers.webhooks.webhooks import Webhooks
 
 
 def webhook_routes(webhooks: Webhooks) -> APIRouter:

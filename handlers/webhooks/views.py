@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from handlers.views import When
+from handlers.api.schemas import When
 from models.messages import Wire
 from models.states import DeliveryStatus, WebhookStatus, WebhookType
 from saga.webhooks.deliveries import Delivery

@@ -1,1 +1,1 @@
-"""Webhooks: what becomes of orders, told to customers' systems as Standard Webhooks has it."""
+"""Webhooks as Standard Webhooks describes them: order events, delivered to customers' systems."""

@@ -10,10 +10,10 @@ from uuid import UUID
 from standardwebhooks import Webhook as Signer
 
 from models.states import WebhookType
-from saga.traceparent import HEADER
+from saga.telemetry.traceparent import HEADER
 from saga.webhooks.answers import Answer
-from saga.webhooks.schedule import wait_after
-from saga.webhooks.wrapping import Wrapping
+from saga.webhooks.retry import wait_after
+from saga.webhooks.secret_wrapping import Wrapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Claimed:
     lease: UUID
     url: str
     secret: str
-    """As it is stored (`saga.webhooks.wrapping`); the one before too."""
+    """As it is stored (`saga.webhooks.secret_wrapping`); the one before too."""
     previous_secret: str | None
     """Where that is still to sign."""
     held_back: bool

@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.states import DeliveryStatus, WebhookStatus, WebhookType
 from models.tables import Webhook, WebhookDelivery, table_of
 from saga.errors import UnknownDeliveryError, WebhookDisabledError
-from saga.rows import Place, behind, changed
+from saga.runtime.rows import Place, behind, changed
 from saga.webhooks.disabling import PIECE
 
 _WEBHOOKS, _DELIVERIES = table_of(Webhook), table_of(WebhookDelivery)

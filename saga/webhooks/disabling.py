@@ -1,7 +1,7 @@
 """Endpoints that are sent nothing any more, and what becomes of what they were to be sent. SQL only.
 
 What waits fails at once and visibly, so that it can be delivered again once the endpoint is enabled. That may be much:
-it goes in pieces, the rest by and by (`saga.webhooks.housekeeping`).
+it goes in pieces, the rest by and by (`saga.webhooks.retention`).
 """
 
 from uuid import UUID
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.states import DeliveryStatus, WebhookStatus
 from models.tables import Webhook, WebhookDelivery, table_of
-from saga.rows import changed
+from saga.runtime.rows import changed
 
 DISABLED = "the endpoint was disabled"
 """Why a delivery failed without an attempt."""

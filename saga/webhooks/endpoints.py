@@ -29,11 +29,11 @@ from models.states import DeliveryStatus, WebhookStatus, WebhookType
 from models.tables import Webhook, WebhookDelivery, table_of
 from models.webhooks import PingNews
 from saga.errors import UnknownWebhookError, WebhookDisabledError
-from saga.rows import Place, behind, changed
+from saga.runtime.rows import Place, behind, changed
 from saga.webhooks import disabling
 from saga.webhooks.deliveries import Delivery, end_rest, find_delivery
-from saga.webhooks.notices import body
-from saga.webhooks.wrapping import PLAIN, Wrapping
+from saga.webhooks.events import body
+from saga.webhooks.secret_wrapping import PLAIN, Wrapping
 
 BOTH_VALID_FOR = timedelta(hours=24)
 """How long the secret before signs too, after a rotation."""

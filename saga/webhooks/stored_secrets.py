@@ -6,11 +6,11 @@ from sqlalchemy import Integer, Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saga.database import Sessions
 from saga.errors import ConfigurationError
-from saga.logs import get_logger
+from saga.runtime.database import Sessions
+from saga.telemetry.log_setup import get_logger
 from saga.webhooks.disabling import PIECE
-from saga.webhooks.wrapping import UnwrapError, Wrapping
+from saga.webhooks.secret_wrapping import UnwrapError, Wrapping
 
 log = get_logger(__name__)
 

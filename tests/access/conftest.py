@@ -10,15 +10,15 @@ from uuid import UUID, uuid4
 
 import pytest_asyncio
 
-from handlers.access.callers import Scope
-from handlers.access.credentials import Access
-from handlers.access.keys import Key, make_key, parse_keys
-from handlers.access.limits import Limits
+from handlers.access.api_keys import Key, make_key, parse_keys
+from handlers.access.authenticator import Access
+from handlers.access.principal import Scope
+from handlers.access.rate_limits import Limits
 from handlers.access.signing import OneKey, key_of_pem
 from handlers.access.tokens import Tokens
-from saga.database import connect, sessions, statements
+from saga.domain import Policy
 from saga.engine import Engine
-from saga.values import Policy
+from saga.runtime.database import connect, sessions, statements
 from tests.access.issuer import AUDIENCE, ISSUER, RSA, pem, token
 from tests.databases import Databases
 from tests.http.conftest import LIMITS, Service, order_body, serving

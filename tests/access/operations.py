@@ -8,13 +8,13 @@ from functools import cache
 
 from fastapi import FastAPI
 
-from handlers.access.guard import operations
+from handlers.access.middleware import operations
 from tests.service import PROJECT
 
 _TELL = """
 import json
 from app import app
-from handlers.access.guard import operations
+from handlers.access.middleware import operations
 print(json.dumps(operations(app.http._app._app._app._api)))
 """
 

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from handlers.access import audit
 from handlers.access.audit import Action, Result, network_of
-from handlers.access.limits import Limits
+from handlers.access.rate_limits import Limits
 from tests.access.conftest import OWNER, VISITORS, asking, header
 from tests.access.issuer import token
 from tests.databases import Databases

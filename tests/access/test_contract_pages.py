@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from handlers.access.callers import Scope
-from handlers.access.keys import make_key, parse_keys
+from handlers.access.api_keys import make_key, parse_keys
+from handlers.access.principal import Scope
 from tests.access.conftest import asking
 from tests.dashboard.conftest import browser  # noqa: F401 - the fixture
 from tests.dashboard.visitor import Visitor

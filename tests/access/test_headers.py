@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from handlers.ending import Endable
+from handlers.http.shutdown import Endable
 from tests.access.conftest import VISITORS, House, header, house  # noqa: F401 - the fixture
 from tests.access.operations import over_http
 
@@ -65,14 +65,14 @@ async def test_a_mistake_of_ours_is_told_carefully_and_without_its_trace(
     async def broken(*_: Any) -> None:
         raise RuntimeError("a secret of ours")
 
-    monkeypatch.setattr("handlers.operating.list_sagas", broken)
+    monkeypatch.setattr("handlers.api.sagas.list_sagas", broken)
     answer = await house.ask("operator", "GET", "/api/sagas")
     assert answer.status_code == 500
     careful(answer.headers)
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
-    monkeypatch.setattr("handlers.access.credentials.find_key", broken)
-    monkeypatch.setattr("handlers.access.credentials.Access._is_ours", broken)
+    monkeypatch.setattr("handlers.access.authenticator.find_key", broken)
+    monkeypatch.setattr("handlers.access.authenticator.Access._is_ours", broken)
     answer = await house.ask(
         "nobody", "GET", "/api/sagas", headers={"Cookie": f"order-service-login={'x' * 43}.{'0' * 64}"}
     )

@@ -9,11 +9,11 @@ from hashlib import sha256
 import pytest
 from starlette.requests import HTTPConnection
 
-from handlers.access import keys as module
-from handlers.access.callers import Scope
-from handlers.access.credentials import Access
-from handlers.access.keys import find_key, make_key, parse_keys
-from handlers.problems import ProblemError
+from handlers.access import api_keys as module
+from handlers.access.api_keys import find_key, make_key, parse_keys
+from handlers.access.authenticator import Access
+from handlers.access.principal import Scope
+from handlers.http.problems import ProblemError
 from tests.access.conftest import asking, header
 
 SHA = "0" * 64

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from handlers.access.limits import Limits
-from handlers.strict_body import MAX_ORDER_BYTES
-from saga.values import Policy
+from handlers.access.rate_limits import Limits
+from handlers.http.json_body import MAX_ORDER_BYTES
+from saga.domain import Policy
 from tests.access.conftest import OTHER, OWNER, House, asking
 from tests.http.conftest import HAPPY, order_body, problem, running
 from tests.waiting import until

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from handlers.access.callers import EVERY_SCOPE, LOCAL, Caller
-from saga.values import Policy
+from handlers.access.principal import EVERY_SCOPE, LOCAL, Caller
+from saga.domain import Policy
 from tests.access.operations import over_http
 from tests.databases import Databases
 from tests.http.conftest import Service, listening, order_body, problem, running

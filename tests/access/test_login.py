@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from handlers.access.callers import Caller, Scope
-from handlers.access.credentials import Access, Credential
-from handlers.access.keys import Key, make_key, parse_keys
+from handlers.access.api_keys import Key, make_key, parse_keys
+from handlers.access.authenticator import Access, Credential
+from handlers.access.principal import Caller, Scope
 from handlers.access.tokens import LEEWAY_SECONDS
-from saga.values import Policy
+from saga.domain import Policy
 from tests.access.conftest import KEYS, OWNER, VISITORS, asking, header
 from tests.access.issuer import token
 from tests.dashboard.pages import Page

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from handlers.access.guard import operations
-from handlers.access.rules import RULES
+from handlers.access.middleware import operations
+from handlers.access.policy import RULES
 from tests.access.conftest import OTHER, OWNER, VISITORS, House, header
 from tests.access.operations import all_operations
 from tests.http.conftest import order_body, problem

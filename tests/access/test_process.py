@@ -9,8 +9,8 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from handlers.access.callers import Scope
-from handlers.access.keys import make_key
+from handlers.access.api_keys import make_key
+from handlers.access.principal import Scope
 from local.host import free_port
 from tests.access.conftest import header
 from tests.access.issuer import AUDIENCE, ISSUER, token

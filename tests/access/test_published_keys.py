@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from handlers.access import published_keys
-from handlers.access.published_keys import MOST_BYTES, WAIT_SECONDS, PublishedKeys
+from handlers.access import jwks as published_keys
+from handlers.access.jwks import MOST_BYTES, WAIT_SECONDS, PublishedKeys
 from handlers.access.tokens import Tokens
-from handlers.problems import ProblemError
+from handlers.http.problems import ProblemError
 from tests.access.conftest import asking, header
 from tests.access.issuer import AUDIENCE, EC, ED, ISSUER, RSA, claims, jwk, token
 from tests.http.conftest import listening, problem

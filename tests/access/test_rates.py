@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from handlers.access.rates import BURST_SECONDS, MOST_NAMES, Rate
+from handlers.access.token_bucket import BURST_SECONDS, MOST_NAMES, Rate
 
 
 @dataclass

@@ -11,18 +11,18 @@ from sqlalchemy import event, text
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from handlers.access.callers import Scope
-from handlers.access.credentials import Access
-from handlers.access.guard import guarded
-from handlers.access.keys import make_key, parse_keys
-from handlers.access.limits import Limits
+from handlers.access.api_keys import make_key, parse_keys
+from handlers.access.authenticator import Access
+from handlers.access.middleware import guarded
+from handlers.access.principal import Scope
+from handlers.access.rate_limits import Limits
 from handlers.access.site import Site
-from handlers.connections import server_config
-from handlers.dashboard.login import refusing_pages
-from saga.database import connect, sessions, statements
+from handlers.dashboard.pages.login import refusing_pages
+from handlers.http.connections import server_config
+from saga.domain import Policy
 from saga.engine import Engine
 from saga.errors import ConfigurationError
-from saga.values import Policy
+from saga.runtime.database import connect, sessions, statements
 from settings import Settings
 from tests.access.conftest import header
 from tests.http.conftest import Service, order_body, problem, serving
@@ -205,7 +205,7 @@ async def test_a_stream_ends_when_the_key_expires(service: tuple[Service, _Door]
 
 
 async def test_a_stream_ends_after_an_hour(service: tuple[Service, _Door], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handlers.followers.MOST_SECONDS", 0.2)
+    monkeypatch.setattr("handlers.live.streams.MOST_SECONDS", 0.2)
     order_id = await _order(service[0])
     async with asyncio.timeout(30):
         answer = await service[0].client.get(f"/api/orders/{order_id}/events", headers=header(KEY))

@@ -12,10 +12,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 
-from handlers.access.callers import Caller, Scope
+from handlers.access.principal import Caller, Scope
 from handlers.access.signing import OneKey, SigningKey, key_of_pem, keys_of_set
 from handlers.access.tokens import Tokens
-from handlers.problems import ProblemError
+from handlers.http.problems import ProblemError
 from tests.access.issuer import AUDIENCE, EC, ED, ISSUER, PRIVATE, RSA, claims, jwk, pem, raw, token
 
 ANN = "8f14e45f-ceea-4672-9b5a-3c1d6b0a7e21"

@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import text
 
-from saga.activity import ACTIVITY, Activity, Recorder, last_minutes
-from saga.cells import Signal
-from saga.database import Sessions, connect, statements
-from saga.moves import Move
-from saga.values import Outcome, Saga
+from saga.domain import Outcome, Saga
+from saga.runtime.database import Sessions, connect, statements
+from saga.telemetry.activity import ACTIVITY, Activity, Recorder, last_minutes
+from saga.telemetry.applied_events import Move
+from saga.transitions import Signal
 from tests.table.dialogue import Dialogue
 
 

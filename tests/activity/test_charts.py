@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from handlers.dashboard.charts import HEIGHT, WIDTH, durations, ends, rounded
-from saga.activity import Activity
+from saga.telemetry.activity import Activity
 
 START = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
 

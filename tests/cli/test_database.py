@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from handlers.access.login_sessions import Identity, keep_login
 from handlers.cli import database as commands
-from saga.cells import Signal
-from saga.database import connect, schema_is_current, sessions
-from saga.logins import Identity, keep_login
+from saga.runtime.database import connect, schema_is_current, sessions
+from saga.transitions import Signal
 from tests.cli.conftest import CommandLine
 from tests.http.conftest import HAPPY, Service
 

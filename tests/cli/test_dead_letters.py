@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from saga.amqp_reading import WHOLE_SHA256, WHOLE_SIZE
-from saga.bus import Bus
-from saga.cells import Signal
+from handlers.bus.pamqp_patch import WHOLE_SHA256, WHOLE_SIZE
+from handlers.bus.publisher import Bus
+from saga.domain import Event
 from saga.engine import Engine
-from saga.values import Event
+from saga.transitions import Signal
 from tests.cli.conftest import CommandLine
 from tests.dead_letters.conftest import (  # noqa: F401 - fixtures
     Table,

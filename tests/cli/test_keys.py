@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from handlers.access.callers import Scope
-from handlers.access.keys import find_key, make_key, parse_keys
+from handlers.access.api_keys import find_key, make_key, parse_keys
+from handlers.access.principal import Scope
 from tests.access.conftest import asking
 from tests.cli.conftest import CommandLine
 from tests.http.conftest import listening

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from handlers.cli.showing import duration
-from saga.cells import Signal
+from saga.transitions import Signal
 from tests.cli.conftest import CommandLine
 from tests.http.conftest import HAPPY, Service
 

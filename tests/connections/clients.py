@@ -7,7 +7,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from handlers.access.careful import ALWAYS
+from handlers.access.security_headers import ALWAYS
 
 LITTLE = 4096
 """Bytes that the kernel keeps for a client that does not read, or twice as many."""

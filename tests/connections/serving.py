@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from handlers.connections import Punctual, bounded
+from handlers.http.connections import Punctual, bounded
 from tests.waiting import until
 
 

@@ -11,10 +11,10 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from starlette.responses import PlainTextResponse, StreamingResponse
 
-from handlers import connections
-from handlers.connections import Owed
-from handlers.ending import Endable
-from handlers.problems import answer_problems
+from handlers.http import connections
+from handlers.http.connections import Owed
+from handlers.http.problems import answer_problems
+from handlers.http.shutdown import Endable
 from tests.connections.clients import LITTLE, connected, deaf
 from tests.connections.serving import here, port_of, protocol_of, serving
 from tests.waiting import until
@@ -217,7 +217,7 @@ async def test_who_takes_nothing_does_not_keep_the_server_from_stopping(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(connections, "GAP_SECONDS", LONG)
-    monkeypatch.setattr("handlers.ending.END_WITHIN", PATIENCE)
+    monkeypatch.setattr("handlers.http.shutdown.END_WITHIN", PATIENCE)
     async with deaf(port) as client:
         await is_connected(server)
         await client.say(says)

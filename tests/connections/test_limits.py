@@ -10,10 +10,10 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from starlette.responses import PlainTextResponse
 
-from handlers import connections
-from handlers.connections import MAX_HEAD_BYTES, Owed
-from handlers.problems import answer_problems
-from handlers.strict_body import MAX_ACTION_BYTES, StrictRoute
+from handlers.http import connections
+from handlers.http.connections import MAX_HEAD_BYTES, Owed
+from handlers.http.json_body import MAX_ACTION_BYTES, StrictRoute
+from handlers.http.problems import answer_problems
 from tests.connections.clients import connected, dribbling
 from tests.connections.serving import here, port_of, protocol_of, serving
 from tests.waiting import until

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from handlers.connections import BODIES, REQUESTS
-from handlers.ending import END_WITHIN
-from handlers.followers import MAX_FOLLOWERS
-from handlers.open_files import room_for
+from handlers.http.connections import BODIES, REQUESTS
+from handlers.http.open_files import room_for
+from handlers.http.shutdown import END_WITHIN
+from handlers.live.streams import MAX_FOLLOWERS
 from local.rule import Behaviour
 from tests.connections.clients import Client, connected, deaf
 from tests.connections.serving import here

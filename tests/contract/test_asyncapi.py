@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from handlers.contract import INCOMING, OUTGOING
+from handlers.bus.asyncapi.document import INCOMING, OUTGOING
 from handlers.strict_json import decode
 from models.messages import Outgoing, Wire
 

@@ -22,31 +22,31 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.requests import cookie_parser
 from starlette.responses import FileResponse
 
-from handlers.access.callers import Scope
-from handlers.access.keys import find_key, make_key, parse_keys
-from handlers.access.local import local_caller
+from handlers.access.actor import operator
+from handlers.access.api_keys import find_key, make_key, parse_keys
+from handlers.access.origin import local_caller
+from handlers.access.principal import Scope
 from handlers.access.signing import OneKey, SigningKey, keys_of_set
 from handlers.access.site import Site
 from handlers.access.tokens import MOST_BYTES, Tokens
-from handlers.conditional import _matches, _wait_seconds
-from handlers.connections import MAX_HEAD_BYTES
+from handlers.bus.amqp_json import MAX_TABLE_BYTES, as_json, from_json, sendable, storable, table_as_json
+from handlers.bus.pamqp_patch import read_whatever_comes
+from handlers.bus.subscribe import read_as
+from handlers.dashboard.filters import typed
 from handlers.dashboard.forms import MAX_FORM_BYTES, _pairs, filled_in
-from handlers.dashboard.letter_body import shown
-from handlers.dashboard.words import typed
-from handlers.dead_letter_views import _readable
-from handlers.dead_letters import _order_id
-from handlers.operators import operator
-from handlers.paging import After, place
-from handlers.strict_body import content_type_of, read_body
+from handlers.dashboard.pages.dead_letter_body import shown
+from handlers.dead_letters.consumer import _order_id
+from handlers.dead_letters.schemas import _readable
+from handlers.http.conditional import _matches, _wait_seconds
+from handlers.http.connections import MAX_HEAD_BYTES
+from handlers.http.json_body import content_type_of, read_body
+from handlers.http.pagination import After, place
 from handlers.strict_json import decode
-from handlers.subscribing import read_as
-from handlers.webhooks.bodies import Subscription
+from handlers.webhooks.requests import Subscription
 from models.messages import MAX_BODY_BYTES, CancelOrder, CreateOrder, Money, OrderBody, PaymentFailed, Quantity
-from saga.amqp_reading import read_whatever_comes
-from saga.amqp_values import MAX_TABLE_BYTES, as_json, from_json, sendable, storable, table_as_json
-from saga.traceparent import valid
-from saga.webhooks.addresses import LONGEST_URL, destination
+from saga.telemetry.traceparent import valid
 from saga.webhooks.answers import excerpt, retry_after
+from saga.webhooks.ssrf import LONGEST_URL, destination
 from tests.cost.growth import FACTOR, MOST, growth
 
 pytestmark = pytest.mark.long
@@ -330,6 +330,6 @@ def test_what_grows_faster_is_noticed() -> None:
 
 
 def test_the_client_library_copies_what_is_left_of_a_table_for_every_value() -> None:
-    """If this fails, `saga.amqp_reading` need not decode tables any more."""
+    """If this fails, `handlers.bus.pamqp_patch` need not decode tables any more."""
     grown = growth(lambda size: struct.pack(">I", size) + b"V" * size, pamqp_decode.field_array, MAX_TABLE_BYTES)
     assert grown > FACTOR * 1.3

@@ -12,12 +12,12 @@ import aio_pika
 import httpx2
 import pytest
 
-from handlers.connections import MAX_HEAD_BYTES
+from handlers.bus.amqp_json import MAX_TABLE_BYTES
 from handlers.dashboard.forms import MAX_FORM_BYTES
-from handlers.strict_body import MAX_ACTION_BYTES, MAX_ORDER_BYTES
+from handlers.http.connections import MAX_HEAD_BYTES
+from handlers.http.json_body import MAX_ACTION_BYTES, MAX_ORDER_BYTES
 from local.host import LOOPBACK
 from models.messages import MAX_BODY_BYTES
-from saga.amqp_values import MAX_TABLE_BYTES
 from tests.cost.test_growth import BODIES
 from tests.direct import Direct
 from tests.faults.metrics import metrics

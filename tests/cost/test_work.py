@@ -13,17 +13,17 @@ from prometheus_client import REGISTRY
 from pydantic import BaseModel, ValidationError
 
 from handlers import strict_json
-from handlers.finding import AlsoWanted, BulkRetry
-from handlers.finding_letters import BulkRedrive, NoQuery
-from handlers.operating import GiveUp, Verdict
+from handlers.api.filters import AlsoWanted, BulkRetry
+from handlers.api.fresh import Fresh
+from handlers.api.sagas import GiveUp, Verdict
+from handlers.dead_letters.filters import BulkRedrive, NoQuery
 from handlers.strict_json import decode_aside
-from handlers.webhooks.bodies import FailedSince, StatusWish, Subscription
+from handlers.webhooks.requests import FailedSince, StatusWish, Subscription
 from models.messages import MAX_ERRORS, REPLIES, CancelOrder, CreateOrder, OrderBody
-from saga.cells import Signal
-from saga.fresh import Fresh
-from saga.lag import EVERY, watch_lag
-from saga.supervise import supervised
-from saga.values import Policy
+from saga.domain import Policy
+from saga.runtime.loop_lag import EVERY, watch_lag
+from saga.runtime.tasks import supervised
+from saga.transitions import Signal
 from tests.connections.serving import here
 from tests.http.conftest import Service, order_body, without_database
 from tests.waiting import until

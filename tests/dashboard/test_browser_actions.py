@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser
 
 from local.rule import Behaviour
-from saga.outbox import DEAD_LETTER_EXCHANGE
+from saga.outbox.message import DEAD_LETTER_EXCHANGE
 from tests.dashboard.stories import CANARY, CANARY_SHOWN, MUTE, all_parked, dead_letter, parked
 from tests.dashboard.visitor import Visitor
 from tests.system.conftest import System, order_body

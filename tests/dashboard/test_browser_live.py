@@ -5,8 +5,8 @@ from playwright.async_api import Route
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from handlers.dashboard.routing import error_page
-from handlers.problems import away as database_away
+from handlers.dashboard.page_route import error_page
+from handlers.http.problems import away as database_away
 from tests.dashboard.visitor import Visitor
 from tests.system.conftest import System, order_body
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handlers.dashboard.forms import MAX_FORM_BYTES
-from saga.dead_letters import Arrival, Filter, identity_of, keep, list_letters
-from saga.values import Policy
+from handlers.dead_letters.store import Arrival, Filter, identity_of, keep, list_letters
+from saga.domain import Policy
 from tests.dashboard.pages import Page
 from tests.databases import Databases
 from tests.http.conftest import HAPPY, Service, running
@@ -273,7 +273,7 @@ async def test_while_nothing_can_be_committed_what_was_typed_is_kept(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order_id = await _order(desk)
-    monkeypatch.setattr("handlers.actions.ACCEPT_SECONDS", 0.0)
+    monkeypatch.setattr("handlers.api.saga_actions.ACCEPT_SECONDS", 0.0)
     body = b"meant=ValidateInventory&answer=yes&reason=my+words"
     answer = await desk.send(f"/sagas/{order_id}/cancel", body, most=503)
     assert (answer.status_code, 'value="my words"' in answer.text) == (503, True)

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from saga.database import connect, sessions
+from saga.domain import Policy
 from saga.engine import Engine
-from saga.values import Policy
+from saga.runtime.database import connect, sessions
 from tests.http.conftest import STAND_INS, Service, serving
 
 

@@ -10,8 +10,8 @@ import pytest_asyncio
 from fastapi import FastAPI, HTTPException
 
 from handlers import dashboard
-from handlers.dashboard.routing import pages
-from saga.values import Policy
+from handlers.dashboard.page_route import pages
+from saga.domain import Policy
 from tests.dashboard.pages import Page
 from tests.databases import Databases
 from tests.http.conftest import Service, problem, running, without_database

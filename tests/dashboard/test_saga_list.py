@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import event, text
 
-from saga.cells import Signal
-from saga.values import Policy
+from saga.domain import Policy
+from saga.transitions import Signal
 from tests.dashboard.pages import Page
 from tests.databases import Databases
 from tests.http.conftest import HAPPY, Service, running

@@ -12,12 +12,13 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import event, text
 
-from handlers.dashboard.saga_page import saga_page_routes
+from handlers.bus.publisher import BLOCKED
+from handlers.dashboard.pages.saga import saga_page_routes
 from models.states import Command, OrderEvent, Position
-from saga.bus import BLOCKED, UNROUTABLE
-from saga.cells import Signal
-from saga.diagram import name
-from saga.values import Policy, message_id
+from saga.domain import Policy, message_id
+from saga.insight.diagram import name
+from saga.outbox.publisher import UNROUTABLE
+from saga.transitions import Signal
 from tests.dashboard.pages import Page
 from tests.databases import Databases
 from tests.http.conftest import HAPPY, Service, running

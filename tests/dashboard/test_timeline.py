@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from handlers.dashboard.timeline import SCALE, bars, lines, stays
 from models.states import Command, Position
-from saga.values import Event, Policy
-from saga.way import way_taken
+from saga.domain import Event, Policy
+from saga.insight.replay import way_taken
 from tests.table.dialogue import standing_at
 from tests.table.test_walks import POLICIES, STEPS, walked
 

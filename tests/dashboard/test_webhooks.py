@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from saga.values import Policy
+from saga.domain import Policy
 from tests.dashboard.pages import Page
 from tests.dashboard.test_forms import Desk
 from tests.databases import Databases

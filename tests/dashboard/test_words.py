@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from handlers.dashboard.words import duration, left, machine, moment, typed
+from handlers.dashboard.filters import duration, left, machine, moment, typed
 
 
 @pytest.mark.parametrize(

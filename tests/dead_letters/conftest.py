@@ -18,22 +18,22 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
-from handlers.access.credentials import Access
-from handlers.access.guard import guarded
-from handlers.access.limits import Limits
-from handlers.dashboard.login import refusing_pages
-from handlers.dead_letter_routes import dead_letter_routes
-from handlers.dead_letters import dead_letters
-from handlers.letters import Letters
-from handlers.problems import answer_problems
-from handlers.subscribing import settlement
-from saga.amqp_reading import read_whatever_comes
-from saga.bus import DEAD_LETTER_QUEUE, Bus
-from saga.database import Sessions, connect, sessions
+from handlers.access.authenticator import Access
+from handlers.access.middleware import guarded
+from handlers.access.rate_limits import Limits
+from handlers.bus.pamqp_patch import read_whatever_comes
+from handlers.bus.publisher import DEAD_LETTER_QUEUE, Bus
+from handlers.bus.subscribe import settlement
+from handlers.bus.trusted_senders import Senders, user_in
+from handlers.dashboard.pages.login import refusing_pages
+from handlers.dead_letters.consumer import dead_letters
+from handlers.dead_letters.routes import dead_letter_routes
+from handlers.dead_letters.service import Letters
+from handlers.http.problems import answer_problems
+from saga.domain import Policy
 from saga.engine import Engine
-from saga.outbox import DEAD_LETTER_EXCHANGE, EXCHANGE
-from saga.senders import Senders, user_in
-from saga.values import Policy
+from saga.outbox.message import DEAD_LETTER_EXCHANGE, EXCHANGE
+from saga.runtime.database import Sessions, connect, sessions
 from tests.waiting import until
 
 Queue = asyncio.Queue[AbstractIncomingMessage]

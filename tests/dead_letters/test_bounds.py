@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from handlers.bus.pamqp_patch import BEGINNING_BYTES, WHOLE_SHA256, WHOLE_SIZE
+from handlers.bus.publisher import Bus
+from handlers.dead_letters import retention as letter_retention
+from handlers.dead_letters import store as dead_letters
+from handlers.dead_letters.retention import KEPT_FOR, LetterRetention
 from models.messages import MAX_BODY_BYTES
-from saga import dead_letters, letter_retention
-from saga.amqp_reading import BEGINNING_BYTES, WHOLE_SHA256, WHOLE_SIZE
-from saga.bus import Bus
-from saga.database import statements
-from saga.letter_retention import KEPT_FOR, LetterRetention
-from saga.outbox import DEAD_LETTER_EXCHANGE
+from saga.outbox.message import DEAD_LETTER_EXCHANGE
+from saga.runtime.database import statements
 from tests.databases import connect_looping
 from tests.dead_letters.conftest import Api, Table, Wire, problem, take
 from tests.relay.conftest import envelope

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from saga.bus import Bus
+from handlers.bus.publisher import Bus
 from tests.dead_letters.conftest import Api, Table, Wire, order_json, problem, serving
 
 KEY = "domain.order.CreateOrder"

@@ -11,17 +11,17 @@ import pytest
 from sqlalchemy import QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from handlers import redriving
+from handlers.bus.publisher import Bus
+from handlers.bus.trusted_senders import FIRST_SENDER
+from handlers.dead_letters import bulk_redrive as redriving
+from handlers.dead_letters import redrive
+from handlers.dead_letters.store import SHORT_BODY_BYTES
 from models.states import Command
-from saga import redrive
-from saga.bus import Bus
-from saga.cells import Signal
-from saga.database import connect
-from saga.dead_letters import SHORT_BODY_BYTES
+from saga.domain import Event, message_id
 from saga.engine import Engine
-from saga.outbox import DEAD_LETTER_EXCHANGE
-from saga.senders import FIRST_SENDER
-from saga.values import Event, message_id
+from saga.outbox.message import DEAD_LETTER_EXCHANGE
+from saga.runtime.database import connect
+from saga.transitions import Signal
 from tests.dead_letters.conftest import Api, Table, Wire, order_json, problem, serving, take
 from tests.engine.conftest import order_request
 from tests.relay.conftest import envelope

@@ -12,13 +12,13 @@ from aio_pika.abc import AbstractIncomingMessage
 from sqlalchemy.ext.asyncio import AsyncEngine
 from yarl import URL
 
+from handlers.bus import trusted_senders as senders_module
+from handlers.bus.publisher import Bus
+from handlers.bus.trusted_senders import FIRST_SENDER, Senders, UntrustedSenderError, sender_of, user_in
 from local.broker import RabbitMQ
 from models.states import Command
-from saga import senders as senders_module
-from saga.bus import Bus
+from saga.domain import message_id
 from saga.engine import Engine
-from saga.senders import FIRST_SENDER, Senders, UntrustedSenderError, sender_of, user_in
-from saga.values import message_id
 from tests.dead_letters.conftest import Api, Table, Wire, letters_app, order_json, take
 from tests.engine.conftest import order_request
 

@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from handlers import subscribing
-from saga.bus import Bus
-from saga.database import Sessions, sessions
-from saga.outbox import DEAD_LETTER_EXCHANGE
+from handlers.bus import subscribe as subscribing
+from handlers.bus.publisher import Bus
+from saga.outbox.message import DEAD_LETTER_EXCHANGE
+from saga.runtime.database import Sessions, sessions
 from tests.dead_letters.conftest import Table, Wire, order_json, subscribed, take
 from tests.relay.conftest import envelope
 from tests.waiting import until

@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from pamqp import encode
 from pydantic_core import to_json
 
-from saga.amqp_values import MAX_TABLE_BYTES, as_json, from_json, sendable, storable
+from handlers.bus.amqp_json import MAX_TABLE_BYTES, as_json, from_json, sendable, storable
 
 NESTED: Any = 7
 for _ in range(150):

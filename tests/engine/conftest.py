@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.messages import money_text
 from saga.arrivals import OrderRequest
-from saga.cells import Signal
-from saga.database import connect, sessions
+from saga.domain import Event, Policy
 from saga.engine import Engine
-from saga.outbox import Envelope
-from saga.values import Event, Policy
+from saga.outbox.message import Envelope
+from saga.runtime.database import connect, sessions
+from saga.transitions import Signal
 
 POLICY = Policy()
 

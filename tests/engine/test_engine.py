@@ -14,11 +14,11 @@ from sqlalchemy.exc import DBAPIError
 from models.states import Position
 from saga import store
 from saga.arrivals import Accepted
-from saga.cells import Signal
+from saga.domain import Decision, Outcome
 from saga.engine import MAX_BATCH, Engine
 from saga.errors import DifferentContentError, RefusedByDatabaseError, UnknownOrderError, UnknownTableError
-from saga.outbox import Envelope
-from saga.values import Decision, Outcome
+from saga.outbox.message import Envelope
+from saga.transitions import Signal
 from tests.engine.conftest import Database, order_request, reply, running_engine
 
 HAPPY = (Signal.INVENTORY_VALIDATED, Signal.INVENTORY_RESERVED, Signal.PAYMENT_PROCESSED)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from models.messages import MAX_BODY_BYTES
 from saga.arrivals import OrderRequest
-from saga.values import Event
+from saga.domain import Event
 
 _MOST = Decimal(10) ** 16
 _UUID = re.compile(

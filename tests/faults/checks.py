@@ -16,8 +16,8 @@ import aio_pika
 import httpx2
 
 from local.rule import Behaviour
-from saga.bus import UNROUTABLE
-from saga.outbox import EXCHANGE
+from saga.outbox.message import EXCHANGE
+from saga.outbox.publisher import UNROUTABLE
 from tests.faults.clients import Kind, Request, wish
 from tests.faults.place import Place
 from tests.service import Service

@@ -16,11 +16,11 @@ from uuid import UUID
 import aio_pika
 import httpx2
 
+from handlers.bus.publisher import BUS_ERRORS, close
 from models.messages import money_text
 from models.states import OrderStatus
-from saga.bus import BUS_ERRORS, close
-from saga.outbox import EXCHANGE
-from saga.supervise import own_cancellation
+from saga.outbox.message import EXCHANGE
+from saga.runtime.tasks import own_cancellation
 from tests.faults.laws import Promise
 
 _PAUSE = 0.2

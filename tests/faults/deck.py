@@ -20,7 +20,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from local.child import Child, freeze, is_frozen, thaw
 from local.host import LOOPBACK
-from saga.outbox import EXCHANGE
+from saga.outbox.message import EXCHANGE
 from tests.faults.neighbour import Neighbour
 from tests.faults.place import Place
 from tests.faults.proxy import Proxy

@@ -9,8 +9,8 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
-from saga.amqp_reading import read_whatever_comes
-from saga.outbox import EXCHANGE
+from handlers.bus.pamqp_patch import read_whatever_comes
+from saga.outbox.message import EXCHANGE
 
 _QUEUE = "firehose"
 _SECONDS = 120.0

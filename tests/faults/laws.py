@@ -4,8 +4,8 @@ Three witnesses that know nothing of each other are compared: the rows, the part
 done), and the firehose (what was really published). A broken law is a line that begins with its name.
 
 Where each is asked. I1, I2, I14: the orders that clients were promised against the rows. I3, I4, I6: ledgers. I5, I8,
-I9, I10: firehose. I7, I11, I13: the history, folded over the table by `saga.verify`. I12: every reply that was on the
-bus is in its saga's history, and the dead letters are those that were expected. I15, I16: nothing is unfinished.
+I9, I10: firehose. I7, I11, I13: the history, folded over the table by `saga.insight.verify`. I12: every reply that was
+on the bus is in its saga's history, and the dead letters are those that were expected. I15, I16: nothing is unfinished.
 """
 
 from collections import Counter, defaultdict
@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from handlers.dead_letters.store import Filter, list_letters
+from handlers.queries.sagas import next_sagas
 from local import ledger
 from local.ledger import Record, Tally
 from local.stand_in import ledger_path
 from models.messages import REPLIES
 from models.states import Command, OrderEvent, OrderStatus, Position
-from saga.database import connect, sessions, statements
-from saga.dead_letters import Filter, list_letters
-from saga.listing import next_sagas
+from saga.domain import message_id
+from saga.insight.verify import differences
+from saga.runtime.database import connect, sessions, statements
 from saga.store import Stored
-from saga.values import message_id
-from saga.verify import differences
 from tests.faults.firehose import Heard
 
 _PAGE = 500

@@ -18,8 +18,8 @@ from aio_pika.abc import AbstractExchange, AbstractIncomingMessage
 
 from models.messages import REPLIES, Reply
 from models.states import Command
-from saga.outbox import EXCHANGE
-from saga.supervise import own_cancellation
+from saga.outbox.message import EXCHANGE
+from saga.runtime.tasks import own_cancellation
 from tests.faults.mutants import an_id
 
 COMMANDS = tuple(f"domain.order.{command}" for command in Command)

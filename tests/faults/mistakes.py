@@ -13,13 +13,21 @@ from uuid import uuid4
 from aio_pika.exceptions import PublishError
 
 import settings
-from handlers import dead_letters, subscribing
-from handlers.acks import Acks
-from saga import backoff, bus, consuming, engine, outbox, outbox_store, relay, supervise, timers
+from handlers.bus import consumer as consuming
+from handlers.bus import publisher as bus
+from handlers.bus import subscribe as subscribing
+from handlers.bus.ack_batching import Acks
+from handlers.dead_letters import consumer as dead_letters
+from saga import engine, timers
 from saga.batch import Batch
 from saga.engine import Engine
 from saga.errors import DatabaseFault, classify
-from saga.relay import Relay
+from saga.outbox import message as outbox
+from saga.outbox import relay
+from saga.outbox import store as outbox_store
+from saga.outbox.relay import Relay
+from saga.runtime import backoff
+from saga.runtime import tasks as supervise
 
 _FLUSHED = 0.1
 """Seconds after which an ack is on the wire."""
@@ -61,7 +69,7 @@ def row_deleted_before_the_confirm() -> None:
         if envelopes:
             async with self._sessions() as session:
                 await outbox_store.remove_published(session, [one.id for one in envelopes])
-            await self._bus.publish(envelopes)
+            await self._publisher.publish(envelopes)
 
     _instead(Relay, "_publish", publish)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from models.states import Command, EntryStatus
-from saga.cells import REPLY_MODELS, Signal
+from saga.transitions import REPLY_MODELS, Signal
 from tests.faults.laws import World
 
 _UNDOING = (Command.RELEASE_INVENTORY, Command.REFUND_PAYMENT)

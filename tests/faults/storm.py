@@ -14,11 +14,11 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
+from handlers.bus.publisher import BUS_ERRORS
 from local.broker import RabbitMQ
 from local.postgres import PrivatePostgres
 from models.messages import InventoryReleased, InventoryValidationFailed, PaymentProcessed
-from saga.bus import BUS_ERRORS
-from saga.supervise import own_cancellation
+from saga.runtime.tasks import own_cancellation
 from tests.faults.clients import Kind
 from tests.faults.deck import DECK, Fault, Stage, Suit
 from tests.faults.load import Load

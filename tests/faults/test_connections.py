@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from local.postgres import PrivatePostgres
-from saga.database import connect
+from saga.runtime.database import connect
 from tests.faults.place import through
 from tests.faults.proxy import proxied
 

@@ -4,9 +4,9 @@ import pytest
 
 from local.broker import RabbitMQ
 from local.postgres import PrivatePostgres
-from saga import failpoints
 from saga.errors import ConfigurationError
-from saga.failpoints import POINTS
+from saga.runtime import failpoints
+from saga.runtime.failpoints import POINTS
 from tests.faults.crashes.matrix import Cell, cells, some, steps
 from tests.faults.crashes.running import Servers, census, run_all
 from tests.faults.crashes.scenarios import SCENARIOS

@@ -24,7 +24,7 @@ from local.inventory import STOCK
 from local.ledger import Record, Tally
 from local.postgres import PrivatePostgres
 from models.states import Command, OrderStatus
-from saga.values import Entry
+from saga.domain import Entry
 from tests.faults import laws
 from tests.faults.laws import Promise, World
 from tests.faults.middle import Habits, Lie, Middle, in_the_middle

@@ -16,7 +16,7 @@ import aio_pika
 import httpx2
 import pytest
 
-from saga.outbox import EXCHANGE
+from saga.outbox.message import EXCHANGE
 from tests.faults.clients import MIX
 from tests.faults.mutants import KEYS
 from tests.faults.openapi_hooks import RECEIVER

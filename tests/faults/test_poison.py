@@ -17,15 +17,15 @@ import pytest
 from faststream.rabbit import RabbitBroker
 from starlette.types import ASGIApp, Message
 
-from handlers.orders import order_requests
-from handlers.replies import participant_replies
+from handlers.bus.orders import order_requests
+from handlers.bus.replies import participant_replies
 from saga.arrivals import Accepted, OrderRequest
-from saga.database import connect, sessions
+from saga.domain import Decision, Event, Policy
 from saga.engine import Engine
 from saga.errors import RefusedError
+from saga.insight.verify import differences
+from saga.runtime.database import connect, sessions
 from saga.store import find_orders
-from saga.values import Decision, Event, Policy
-from saga.verify import differences
 from tests.faults.bounds import wrong_with
 from tests.faults.mutants import BODIES as BODIES_OVER_HTTP
 from tests.faults.mutants import CANCELLING, COMPENSATE, KEYS, MUTATIONS, ORDER, RESOLVE, Mutant, Mutants

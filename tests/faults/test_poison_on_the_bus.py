@@ -13,7 +13,7 @@ import aio_pika
 import aiormq
 import httpx2
 
-from saga.outbox import EXCHANGE
+from saga.outbox.message import EXCHANGE
 from tests.faults.clients import Kind, Request, wish
 from tests.faults.envelopes import envelope
 from tests.faults.metrics import metrics

@@ -5,7 +5,7 @@ from typing import cast
 
 from aio_pika import IncomingMessage
 
-from handlers.acks import Acks
+from handlers.bus.ack_batching import Acks
 
 
 class Channel:

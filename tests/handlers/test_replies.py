@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from handlers.replies import event_of
+from handlers.bus.replies import event_of
 from models.messages import InventoryReserved
 
 

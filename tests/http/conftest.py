@@ -19,33 +19,33 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from starlette.types import ASGIApp
 
-from handlers.access.credentials import Access
-from handlers.access.guard import guarded
-from handlers.access.limits import Limits
-from handlers.dashboard.login import refusing_pages
+from handlers.access.authenticator import Access
+from handlers.access.middleware import guarded
+from handlers.access.rate_limits import Limits
+from handlers.api.app import http_api
+from handlers.api.exposition import Exposition
+from handlers.api.sagas import operating_routes
+from handlers.bus.publisher import Bus
+from handlers.bus.trusted_senders import Senders
+from handlers.dashboard.pages.login import refusing_pages
+from handlers.dashboard.pages.stand_ins import StandIns
 from handlers.dashboard.routes import dashboard_routes
-from handlers.dashboard.stand_ins import StandIns
-from handlers.dead_letter_routes import dead_letter_routes
-from handlers.followers import Followers
-from handlers.http import http_api
-from handlers.letters import Letters
-from handlers.live_routes import live_routes
-from handlers.operating import operating_routes
-from handlers.snapshots import Snapshots
-from handlers.watching import Watch
+from handlers.dead_letters.routes import dead_letter_routes
+from handlers.dead_letters.service import Letters
+from handlers.live.routes import live_routes
+from handlers.live.snapshots import Snapshots
+from handlers.live.streams import Followers
+from handlers.live.watcher import Watch
 from handlers.webhooks.routes import webhook_routes
-from handlers.webhooks.webhooks import Webhooks
+from handlers.webhooks.service import Webhooks
 from saga import store
-from saga.bus import Bus
-from saga.cells import Signal
-from saga.database import Sessions, connect, sessions, statements
+from saga.domain import Decision, Event, Policy, when_due
 from saga.engine import Engine
-from saga.exposition import Exposition
-from saga.senders import Senders
-from saga.values import Decision, Event, Policy, when_due
-from saga.webhooks.addresses import Address, allowances
-from saga.webhooks.sender import Sender
-from saga.webhooks.wrapping import Wrapping
+from saga.runtime.database import Sessions, connect, sessions, statements
+from saga.transitions import Signal
+from saga.webhooks.client import Sender
+from saga.webhooks.secret_wrapping import Wrapping
+from saga.webhooks.ssrf import Address, allowances
 from tests.waiting import until
 from tests.webhooks.receiving import NOBODY_TRUSTED
 

@@ -4,11 +4,11 @@ from uuid import UUID
 
 import pytest
 
-from handlers.actions import NOTHING, Actions, Meant
-from handlers.problems import ProblemError
+from handlers.api.saga_actions import NOTHING, Actions, Meant
+from handlers.http.problems import ProblemError
 from models.states import Command, Position
-from saga.cells import Signal
 from saga.store import Stored
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service
 
 C, G = Command, Signal

@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from handlers import ordering
-from handlers.problems import MEDIA_TYPE
-from saga import orders
+from handlers.api import orders as ordering
+from handlers.http.problems import MEDIA_TYPE
+from handlers.queries import orders
 from tests.http.conftest import ASYNCAPI, Service, order_body, problem
 
 PAGES = pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from handlers.paging import cursor
-from handlers.problems import MEDIA_TYPE
-from handlers.strict_body import MAX_ACTION_BYTES, MAX_ORDER_BYTES
-from saga.values import Policy
+from handlers.http.json_body import MAX_ACTION_BYTES, MAX_ORDER_BYTES
+from handlers.http.pagination import cursor
+from handlers.http.problems import MEDIA_TYPE
+from saga.domain import Policy
 from tests.databases import Databases
 from tests.http.conftest import Service, order_body, problem, running
 

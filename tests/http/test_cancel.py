@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from handlers import actions
-from saga.cells import Signal
+from handlers.api import saga_actions as actions
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service, problem
 
 

@@ -10,9 +10,9 @@ import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from handlers.watching import Watch
-from saga import orders
-from saga.cells import Signal
+from handlers.live.watcher import Watch
+from handlers.queries import orders
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service
 
 PATHS = pytest.mark.parametrize("path", ["/api/orders/{}", "/api/orders/{}/saga"])

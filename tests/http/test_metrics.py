@@ -6,8 +6,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from saga import exposition, overview
-from saga.cells import Signal
+from handlers.api import exposition
+from handlers.queries import overview
+from saga.transitions import Signal
 from tests.faults.metrics import metrics
 from tests.http.conftest import Service
 

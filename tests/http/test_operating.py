@@ -8,9 +8,9 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from handlers import asking_again
-from saga.cells import Signal
-from saga.values import Decision, Event
+from handlers.api import bulk_retry as asking_again
+from saga.domain import Decision, Event
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service, listening, problem
 
 G = Signal

@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from handlers.paging import cursor, place
-from saga import orders
-from saga.cells import Signal
+from handlers.http.pagination import cursor, place
+from handlers.queries import orders
+from saga.transitions import Signal
 from tests.http.conftest import Service, order_body, problem
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from saga.activity import ACTIVITY, Recorder
-from saga.cells import Signal
-from saga.database import statements
+from saga.runtime.database import statements
+from saga.telemetry.activity import ACTIVITY, Recorder
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service
 
 LETTER = """

@@ -7,10 +7,10 @@ import pytest
 
 from models.states import Position, Timer
 from saga import table
-from saga.cells import Signal
 from saga.decide import begin, decide
-from saga.outlook import remaining_steps, waiting
-from saga.values import Deadline, Event, Policy, Saga
+from saga.domain import Deadline, Event, Policy, Saga
+from saga.insight.forecast import remaining_steps, waiting
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service
 
 KEYS = [

@@ -12,14 +12,14 @@ import pytest
 from fastapi import Request, WebSocket
 from sqlalchemy import event, text
 
-from handlers.ending import Endable
-from handlers.followers import Follower
-from handlers.snapshots import Snapshot
+from handlers.http.shutdown import Endable
+from handlers.live.snapshots import Snapshot
+from handlers.live.streams import Follower
 from local.postgres import PrivatePostgres
-from saga.cells import Signal
-from saga.database import connect, sessions
+from saga.domain import Policy
 from saga.engine import Engine
-from saga.values import Policy
+from saga.runtime.database import connect, sessions
+from saga.transitions import Signal
 from tests.faults.place import through
 from tests.faults.proxy import Proxy, proxied
 from tests.http.conftest import Service, homeless, listening, policy, running, serving  # noqa: F401 - fixtures

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from handlers import followers, snapshots
-from handlers.open_files import room_for
-from handlers.views import saga_view
+from handlers.api.schemas import saga_view
+from handlers.http.open_files import room_for
+from handlers.live import snapshots
+from handlers.live import streams as followers
 from saga import store
-from saga.cells import Signal
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY
 from tests.live.conftest import Live, left_behind
 from tests.live.following import Stream, connected, following

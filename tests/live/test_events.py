@@ -7,8 +7,8 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from handlers.event_stream import RETRY_MILLISECONDS
-from saga.cells import Signal
+from handlers.live.sse import RETRY_MILLISECONDS
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY, Service, listening, problem
 from tests.live.conftest import Live
 from tests.live.following import connected, following

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from handlers.live_socket import COME_AGAIN, ENDED, MAX_SAID, TALKS
-from saga.cells import Signal
+from handlers.live.websocket import COME_AGAIN, ENDED, MAX_SAID, TALKS
+from saga.transitions import Signal
 from tests.http.conftest import HAPPY
 from tests.live.conftest import Live
 from tests.live.frames import Opcode, asking, framed

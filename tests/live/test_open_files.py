@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from handlers.open_files import OTHERS
+from handlers.http.open_files import OTHERS
 from tests.service import PROJECT
 
 ASK = """
 import resource, sys
-from handlers.open_files import room_for
+from handlers.http.open_files import room_for
 soft, hard, wanted = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 print(room_for(wanted), *resource.getrlimit(resource.RLIMIT_NOFILE))

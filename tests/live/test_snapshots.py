@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from handlers.snapshots import Snapshots
+from handlers.live.snapshots import Snapshots
 from saga import store
-from saga.cells import Signal
+from saga.domain import Policy
 from saga.errors import UnknownOrderError
-from saga.values import Policy
+from saga.transitions import Signal
 from tests.http.conftest import Service
 from tests.live.conftest import Live
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from saga.log_lines import OneObject
+from saga.telemetry.log_lines import OneObject
 from tests.collector import Collector
 
 Written = Callable[[], list[dict[str, Any]]]

@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 
-from saga.logs import configure, get_logger
+from saga.telemetry.log_setup import configure, get_logger
 
 WORD = os.environ["CANARY"]
 bare = logging.getLogger("with.handlers.of.its.own")

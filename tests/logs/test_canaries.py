@@ -12,7 +12,7 @@ import aio_pika
 import asyncpg
 import pytest
 
-from saga.telling import KNOWN
+from saga.telemetry.redaction import KNOWN
 from tests.collector import Collector
 from tests.logs.crowd import Crowd
 from tests.service import Service, told
@@ -171,5 +171,5 @@ async def test_no_canary_comes_out(crowd: Crowd, collector: Collector) -> None:
     assert [line for line in lines if not always <= line.keys() <= always | KNOWN.keys() | {"exception"}] == []
     # those who know the values have spoken; a request is told once, by us
     loggers = {line["logger"] for line in lines}
-    assert {"aiormq.connection", "sqlalchemy.engine.Engine", "uvicorn.error", "handlers.access_log"} <= loggers
+    assert {"aiormq.connection", "sqlalchemy.engine.Engine", "uvicorn.error", "handlers.http.access_log"} <= loggers
     assert "uvicorn.access" not in loggers

@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 from starlette.responses import Response
 
-from handlers.access.callers import Scope
-from handlers.access.keys import make_key
+from handlers.access.api_keys import make_key
+from handlers.access.principal import Scope
 from tests.access.conftest import PAST, header
 from tests.access.issuer import AUDIENCE, ISSUER, token
 from tests.access.test_published_keys import Issuer
@@ -250,4 +250,4 @@ async def test_no_canary_of_what_is_shown_or_sent_comes_out(
     assert crowd.canaries.found_in(readable) == []
     assert {span.service for span in collector.spans} == {"order-service"}
     loggers = {line["logger"] for line in told(crowd.service.log)}
-    assert {"httpcore2.connection", "sqlalchemy.engine.Engine", "handlers.access_log"} <= loggers
+    assert {"httpcore2.connection", "sqlalchemy.engine.Engine", "handlers.http.access_log"} <= loggers

@@ -14,12 +14,12 @@ from sqlalchemy.exc import IntegrityError
 from structlog.contextvars import bound_contextvars
 
 from models.states import Command, EntryStatus
-from saga.cells import Signal
+from saga.domain import Outcome
 from saga.errors import BusAwayError, DifferentContentError, UnknownOrderError
-from saga.log_lines import Ours, Readable
-from saga.logs import get_logger
-from saga.telling import KNOWN, WITHHELD, Words, allowed, tell
-from saga.values import Outcome
+from saga.telemetry.log_lines import Ours, Readable
+from saga.telemetry.log_setup import get_logger
+from saga.telemetry.redaction import KNOWN, WITHHELD, Words, allowed, tell
+from saga.transitions import Signal
 from tests.logs.conftest import Written
 
 ID, TRACE = UUID("1c9f3a52-5d1f-4a0e-8a53-0f5b3c1f9d10"), 32 * "a"

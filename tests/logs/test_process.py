@@ -21,10 +21,10 @@ SAID = [
     ("info", "ours", "begun"),
     ("warning", "with.handlers.of.its.own", "theirs: …"),
     ("warning", "with.handlers.of.its.own", "broken: %d"),
-    ("warning", "saga.logs", "a warning"),
-    ("error", "saga.logs", "an error that nobody can handle"),
-    ("error", "saga.logs", "a thread died"),
-    ("critical", "saga.logs", "this process ends"),
+    ("warning", "saga.telemetry.log_setup", "a warning"),
+    ("error", "saga.telemetry.log_setup", "an error that nobody can handle"),
+    ("error", "saga.telemetry.log_setup", "a thread died"),
+    ("critical", "saga.telemetry.log_setup", "this process ends"),
 ]
 
 
@@ -80,8 +80,8 @@ async def test_every_worker_speaks_so_and_the_level_of_the_command_line_is_every
     everybody = {
         ("uvicorn.error", "Application startup complete."): 2,
         ("root", "FastStream app starting..."): 2,
-        ("saga.starting", "the database cannot be reached yet; trying again"): 2,
-        ("saga.relay", "the outbox cannot be read for now"): 2,
+        ("saga.runtime.startup", "the database cannot be reached yet; trying again"): 2,
+        ("saga.outbox.relay", "the outbox cannot be read for now"): 2,
         ("uvicorn.error", "Started parent process […"): 1,
     }
 

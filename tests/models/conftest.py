@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from saga.database import connect
+from saga.runtime.database import connect
 
 MANY = 20_000
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from saga.database import statements
-from saga.overview import look
+from handlers.queries.overview import look
+from saga.runtime.database import statements
 from tests.models.conftest import MANY
 
 

@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from handlers.queries.sagas import Filter, query
 from models.states import CurrentStep, SagaStatus
-from saga.listing import Filter, query
 from tests.models.conftest import MANY
 
 USER = UUID(int=5)

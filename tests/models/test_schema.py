@@ -13,9 +13,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import saga.database
+import saga.runtime.database
 from models.states import Position
-from saga.database import alembic_config, connect, migrate, schema_is_current
+from saga.runtime.database import alembic_config, connect, migrate, schema_is_current
 from tests.forked import FORKING
 
 
@@ -68,10 +68,10 @@ def upgrade():
 async def test_a_migration_may_take_longer_than_any_other_statement(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(saga.database._MIGRATIONS / "env.py", tmp_path)
+    shutil.copy(saga.runtime.database._MIGRATIONS / "env.py", tmp_path)
     (tmp_path / "versions").mkdir()
     (tmp_path / "versions" / "long.py").write_text(LONG)
-    monkeypatch.setattr(saga.database, "_MIGRATIONS", tmp_path)
+    monkeypatch.setattr(saga.runtime.database, "_MIGRATIONS", tmp_path)
     impatient = connect(database, connections=1, name="test", command_timeout=0.4)
     await migrate(impatient)
     async with impatient.connect() as connection:

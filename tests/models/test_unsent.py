@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saga import outbox_store
-from saga.database import connect, sessions
-from saga.unsent import find_unsent
+from handlers.queries.unsent import find_unsent
+from saga.outbox import store as outbox_store
+from saga.runtime.database import connect, sessions
 from tests.relay.conftest import envelope
 
 MANY = 5_000

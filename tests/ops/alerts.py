@@ -144,18 +144,26 @@ def _standstills() -> Iterator[Case]:
         summary="Nobody consumes order-service.InventoryReserved.",
         labels=JOB | {"queue": queue},
     )
-    for kind, minutes in (("Command", 1), ("Event", 5)):
-        key = {"Command": "domain.order.ProcessPayment", "Event": "domain.order.OrderCreated"}[kind]
-        who = {"Command": "No participant", "Event": "Nobody"}[kind]
-        yield Case(
-            f"OrderService{kind}Unroutable",
-            "nobody is there, for a while",
-            both("outbox_unroutable_messages", f"0x1 1x{minutes - 1} 2x1 0x1", key=key),
-            quiet=(1, 1 + minutes, 4 + minutes),
-            fires=(2 + minutes, 3 + minutes),
-            summary=f"{who} listens to {key}: 2 waiting.",
-            labels=JOB | {"key": key},
-        )
+    key = "domain.order.ProcessPayment"
+    yield Case(
+        "OrderServiceCommandUnroutable",
+        "nobody is there, for a while",
+        both("outbox_unroutable_messages", "0x1 1x0 2x1 0x1", key=key),
+        quiet=(1, 2, 5),
+        fires=(3, 4),
+        summary=f"No participant listens to {key}: 2 waiting.",
+        labels=JOB | {"key": key},
+    )
+    key = "domain.order.OrderCreated"
+    yield Case(
+        "OrderServiceEventsDropped",
+        "one is dropped in minute 2 on one of two instances",
+        one("a", "events_dropped_total", "0x1 1x40", key=key) | one("b", "events_dropped_total", "0x42", key=key),
+        quiet=(1, 6, 18),
+        fires=(8, 15),
+        summary=f"Nobody listens to {key}.",
+        labels=JOB | {"key": key},
+    )
     yield Case(
         "OrderServiceDeadLetters",
         "two arrive and are dealt with; copies of unanswered commands are there all the time",

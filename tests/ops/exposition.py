@@ -9,8 +9,8 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 
-from saga.exposition import _Whole
-from saga.overview import Overview
+from handlers.api.exposition import _Whole
+from handlers.queries.overview import Overview
 
 Labels = frozenset[str]
 SAMPLES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}

@@ -21,8 +21,8 @@ import yaml
 from opentelemetry.sdk import environment_variables as otel
 from yarl import URL
 
-from handlers.access.callers import Scope
-from handlers.access.keys import find_key, parse_keys
+from handlers.access.api_keys import find_key, parse_keys
+from handlers.access.principal import Scope
 from local.broker import RabbitMQ
 from local.child import Child
 from local.host import LOOPBACK, free_port

@@ -82,7 +82,7 @@ def test_the_simulators_need_nothing_that_is_not_in_their_image(tmp_path: Path, 
 
 
 def test_a_failpoint_has_no_effect_in_the_image(tmp_path: Path) -> None:
-    tell = "import app; from saga import failpoints; failpoints.reach('engine.locked'); print('alive')"
+    tell = "import app; from saga.runtime import failpoints; failpoints.reach('engine.locked'); print('alive')"
     armed = run(PROJECT, "-c", tell, TEST_FAILPOINT="engine.locked:1")
     assert armed.returncode == -9
     done = run(install("service", tmp_path), "-c", tell, TEST_FAILPOINT="engine.locked:1")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handlers import contracts
+from handlers.http import docs as contracts
 from ops.sbom import sbom
 from tests.service import PROJECT
 

@@ -12,10 +12,10 @@ from uuid import UUID, uuid5
 
 from models.states import Command, EntryStatus, OrderEvent, Position, Timer
 from saga import decide as deciding
-from saga.cells import REPLY_MODELS, WHEN_DUE, Signal
+from saga.domain import Deadline, Decision, Event, Outcome, Policy, Saga, message_id
 from saga.history import answer_of, open_contradiction, seen_as
-from saga.outbox import OrderFacts, enclose
-from saga.values import Deadline, Decision, Event, Outcome, Policy, Saga, message_id
+from saga.outbox.message import OrderFacts, enclose
+from saga.transitions import REPLY_MODELS, WHEN_DUE, Signal
 from tests.proof.participants import Books
 
 P, G, C = Position, Signal, Command

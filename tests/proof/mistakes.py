@@ -15,10 +15,10 @@ from uuid import uuid4
 
 from models.states import EntryStatus, OrderEvent, Position
 from saga import decide as deciding
-from saga.cells import Cell, Go, Ignore, Note, Retry, Signal
-from saga.relay import Relay
+from saga.domain import Decision, Event, Policy, Saga, Send
+from saga.outbox.relay import Relay
 from saga.table import TABLE, VERSION
-from saga.values import Decision, Event, Policy, Saga, Send
+from saga.transitions import Cell, Go, Ignore, Note, Retry, Signal
 from tests.proof.search import CONTRADICTING, HASTY, LOSSY, UNASKED, World, small
 
 P, G, S = Position, Signal, EntryStatus
@@ -96,8 +96,8 @@ async def _no_sweep(_: Relay) -> None:
 def _settles_all() -> AbstractContextManager[object]:
     settle = Relay._settle
 
-    async def careless(self: Relay, published: list[Any], failed: list[tuple[Any, str]]) -> None:
-        await settle(self, [*published, *(envelope for envelope, _ in failed)], [])
+    async def careless(self: Relay, published: list[Any], dropped: list[Any], failed: list[tuple[Any, str]]) -> None:
+        await settle(self, [*published, *(envelope for envelope, _ in failed)], dropped, [])
 
     return patch.object(Relay, "_settle", careless)
 
@@ -149,7 +149,7 @@ MISTAKES = (
         L,
         cells((P.CHARGING, G.CANCEL, Go(P.REFUNDING, S.CANCELLED, "as you like"))),
     ),
-    Mistake("a new id per attempt", "I6", L, lambda: patch("saga.outbox.message_id", lambda *_: uuid4())),
+    Mistake("a new id per attempt", "I6", L, lambda: patch("saga.outbox.message.message_id", lambda *_: uuid4())),
     Mistake(
         "a late success resurrects what has ended",
         "I7",
@@ -173,6 +173,9 @@ MISTAKES = (
     Mistake("a crash forgets what is unpublished", "liveness", None, lambda: patch.object(Relay, "_sweep", _no_sweep)),
     Mistake("rows deleted before they are confirmed", "I9", None, _settles_all),
     Mistake(
-        "a new id per attempt, on the wire", "I6", None, lambda: patch("saga.outbox.message_id", lambda *_: uuid4())
+        "a new id per attempt, on the wire",
+        "I6",
+        None,
+        lambda: patch("saga.outbox.message.message_id", lambda *_: uuid4()),
     ),
 )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from models.states import Command
-from saga.cells import REPLY_MODELS, Signal
+from saga.transitions import REPLY_MODELS, Signal
 
 ACTS = {Command.RESERVE_INVENTORY, Command.PROCESS_PAYMENT}
 UNDOES = {

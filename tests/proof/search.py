@@ -35,10 +35,10 @@ from uuid import UUID, uuid5
 
 from models.states import Command, EntryStatus
 from saga import decide as deciding
-from saga.cells import REPLY_MODELS, Signal
+from saga.domain import Decision, Entry, Event, Policy, Saga, message_id, when_due
 from saga.history import answers, ids_of, open_contradiction, owes_release
 from saga.table import VERSION
-from saga.values import Decision, Entry, Event, Policy, Saga, message_id, when_due
+from saga.transitions import REPLY_MODELS, Signal
 from tests.proof import laws
 from tests.proof.participants import UNDOES, Answer, Books, carry_out, truth, turns
 

@@ -35,16 +35,16 @@ from pydantic_core import from_json
 from models.states import Command, OrderEvent, OrderStatus, Position
 from saga import decide as deciding
 from saga.arrivals import OrderRequest
-from saga.bus import Bus
-from saga.cells import Signal
-from saga.database import Sessions
+from saga.domain import Decision, Event, Policy, Saga, message_id, when_due
 from saga.engine import Engine
-from saga.outbox import DEAD_LETTER_EXCHANGE, Envelope
-from saga.relay import Relay
+from saga.insight.verify import differences
+from saga.outbox.message import DEAD_LETTER_EXCHANGE, Envelope
+from saga.outbox.publisher import Publisher
+from saga.outbox.relay import Relay
+from saga.runtime.database import Sessions
 from saga.store import Moment, Stored
 from saga.timers import Timers
-from saga.values import Decision, Event, Policy, Saga, message_id, when_due
-from saga.verify import differences
+from saga.transitions import Signal
 from tests.proof import laws
 from tests.proof.participants import Answer, Books, carry_out, truth, turns
 
@@ -195,7 +195,7 @@ class Worker:
 
     def __init__(self, run: "Run") -> None:
         sessions = cast("Sessions", run.database.session)
-        self.relay = Relay(sessions, cast("Bus", run))
+        self.relay = Relay(sessions, cast("Publisher", run))
         self.engine = Engine(sessions, POLICY, self.relay.hand_over)
         timers = Timers(sessions, self.engine, POLICY.reask)
         self.tasks = {asyncio.create_task(one.run()) for one in (self.engine, self.relay, timers)}
@@ -439,11 +439,11 @@ def simulate(seed: int) -> Run:
         for name, stand_in in {
             "saga.batch.store": run.database,
             "saga.batch.outbox_store": run.database,
-            "saga.relay.outbox_store": run.database,
+            "saga.outbox.relay.outbox_store": run.database,
             "saga.timers.store": run.database,
             "saga.batch.decide": run.decide,
             "saga.batch.uuid4": new_id,
-            "saga.outbox.uuid4": new_id,
+            "saga.outbox.message.uuid4": new_id,
         }.items():
             stack.enter_context(patch(name, stand_in))
         with asyncio.Runner(loop_factory=SimulatedTime) as runner:

@@ -7,9 +7,9 @@ from uuid import uuid5
 import pytest
 
 from saga import decide as deciding
-from saga.cells import REPLY_MODELS, Signal
+from saga.domain import Event, Saga, when_due
 from saga.table import VERSION
-from saga.values import Event, Saga, when_due
+from saga.transitions import REPLY_MODELS, Signal
 from tests.proof.mistakes import MISTAKES, Mistake
 from tests.proof.participants import ACTS, FAILURE, SUCCESS
 from tests.proof.search import (

@@ -13,11 +13,11 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from saga import outbox_store
-from saga.bus import Bus
-from saga.database import connect, sessions, statements
-from saga.outbox import EXCHANGE, LEASE, Envelope
-from saga.relay import Relay
+from handlers.bus.publisher import Bus
+from saga.outbox import store as outbox_store
+from saga.outbox.message import EXCHANGE, LEASE, Envelope
+from saga.outbox.relay import Relay
+from saga.runtime.database import connect, sessions, statements
 from tests.waiting import until
 
 

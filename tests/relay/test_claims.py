@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from saga.database import sessions
-from saga.outbox_store import claim_overdue
+from saga.outbox.store import claim_overdue
+from saga.runtime.database import sessions
 from tests.databases import connect_looping
 from tests.relay.conftest import Outbox, envelope, lease_over
 

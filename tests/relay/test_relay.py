@@ -9,12 +9,13 @@ from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from handlers.bus.publisher import DEAD_LETTER_QUEUE, Bus
 from models.messages import instant_text
-from saga import relay as relaying
-from saga.bus import DEAD_LETTER_QUEUE, UNROUTABLE, Bus
-from saga.outbox import DEAD_LETTER_EXCHANGE
-from saga.relay import Relay
-from saga.traceparent import of_message
+from saga.outbox import relay as relaying
+from saga.outbox.message import DEAD_LETTER_EXCHANGE
+from saga.outbox.publisher import UNROUTABLE
+from saga.outbox.relay import Relay
+from saga.telemetry.traceparent import of_message
 from tests.relay.conftest import Listener, Outbox, envelope, lease_over, running_relay
 from tests.waiting import until
 
@@ -77,6 +78,30 @@ async def test_an_unroutable_message_stays_is_counted_and_leaves_when_its_queue_
     got = {(await listener.next()).message_id for _ in sent}
     assert got == {str(one.message_id) for one in sent}
     await outbox.until_empty()
+
+
+async def test_an_event_that_nobody_listens_to_is_dropped_and_counted_and_a_command_beside_it_waits(
+    relay: Relay, outbox: Outbox, listener: Listener
+) -> None:
+    key = "domain.order.OrderCompleted"
+    labels = {"key": key}
+    before = REGISTRY.get_sample_value("order_service_events_dropped_total", labels) or 0
+    published = REGISTRY.get_sample_value("order_service_published_total", labels) or 0
+    events, command = [envelope(key) for _ in range(20)], envelope("domain.order.ReserveInventory")
+    await outbox.write(*events, command)
+    relay.hand_over([*events, command])
+
+    async def the_command_alone_is_left() -> bool:
+        return [(row["id"], row["last_error"]) for row in await outbox.rows()] == [(command.id, UNROUTABLE)]
+
+    await until(the_command_alone_is_left)
+    assert REGISTRY.get_sample_value("order_service_events_dropped_total", labels) == before + 20
+    assert (REGISTRY.get_sample_value("order_service_published_total", labels) or 0) == published
+    await listener.bind(key)
+    heard = envelope(key)
+    await outbox.write(heard)
+    relay.hand_over([heard])
+    assert (await listener.next()).message_id == str(heard.message_id)
 
 
 async def test_what_a_crash_left_behind_is_claimed_by_any_worker_when_its_lease_is_over(
@@ -210,7 +235,7 @@ async def test_a_bus_whose_declarations_failed_starts_again(
         raise TimeoutError
 
     with monkeypatch.context() as patch:
-        patch.setattr("saga.bus._declare", fail)
+        patch.setattr("handlers.bus.publisher._declare", fail)
         first = envelope()
         assert list(await bus.publish([first])) == [first.id]
         assert not bus.connected

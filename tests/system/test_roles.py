@@ -10,7 +10,7 @@ from sqlmodel import SQLModel
 from yarl import URL
 
 from local.postgres import PrivatePostgres
-from saga.database import connect, migrate
+from saga.runtime.database import connect, migrate
 from tests.system.conftest import System, order_body
 from tests.system.roles import drop_roles, make_roles
 

@@ -11,10 +11,10 @@ from typing import Any, Self
 from uuid import UUID, uuid5
 
 from models.states import TERMINAL, Command, CurrentStep, EntryStatus, OrderEvent, Position
-from saga.cells import REPLY_MODELS, Signal
 from saga.decide import begin, decide
+from saga.domain import Event, Outcome, Policy, Saga, Send, message_id, when_due
 from saga.table import VERSION
-from saga.values import Event, Outcome, Policy, Saga, Send, message_id, when_due
+from saga.transitions import REPLY_MODELS, Signal
 
 P, G = Position, Signal
 START = datetime(2024, 12, 5, 10, 0, tzinfo=UTC)

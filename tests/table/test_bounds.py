@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from models.states import Position
-from saga.cells import Signal
+from saga.transitions import Signal
 from tests.table.dialogue import Dialogue, standing_at
 
 P, G = Position, Signal

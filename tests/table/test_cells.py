@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from models.states import Command, EntryStatus, IncidentKind, OrderEvent, Position, Timer
-from saga.cells import (
+from saga.domain import Deadline, Event, Incident, Outcome
+from saga.table import _complete, cells
+from saga.transitions import (
     REPLY_MODELS,
     WHEN_DUE,
     Acknowledge,
@@ -22,8 +24,6 @@ from saga.cells import (
     SendAgain,
     Signal,
 )
-from saga.table import _complete, cells
-from saga.values import Deadline, Event, Incident, Outcome
 from tests.table.dialogue import ORDER_ID, PATIENT, Dialogue, standing_at
 
 P, G = Position, Signal

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from models.states import Command, OrderEvent, Position
-from saga.cells import WISHES, Signal
-from saga.choices import choices
-from saga.values import Outcome, Policy, Send
+from saga.domain import Outcome, Policy, Send
+from saga.insight.options import choices
+from saga.transitions import WISHES, Signal
 from tests.table.dialogue import PATIENT, Dialogue, standing_at
 from tests.table.test_cells import happens
 

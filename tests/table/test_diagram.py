@@ -6,8 +6,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from models.states import Position
-from saga import diagram, picture
-from saga.cells import Signal
+from saga.insight import diagram
+from saga.insight import diagram_svg as picture
+from saga.transitions import Signal
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from models.states import Command, EntryStatus, IncidentKind, OrderEvent, Position, Timer
-from saga.cells import REPLY_MODELS, WHEN_DUE, Signal
-from saga.values import Entry, Incident, Outcome
+from saga.domain import Entry, Incident, Outcome
+from saga.transitions import REPLY_MODELS, WHEN_DUE, Signal
 from tests.table.dialogue import Dialogue, standing_at
 from tests.table.test_cells import happens
 

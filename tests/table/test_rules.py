@@ -10,13 +10,13 @@ from uuid import UUID
 import pytest
 
 from models.states import Command, IncidentKind, Position, Timer
-from saga.cells import WISHES, Signal
 from saga.decide import decide
+from saga.domain import Deadline, Event, Outcome, Policy, message_id
 from saga.history import MOST_IDS, MOST_REASONS
-from saga.outbox import OrderFacts, enclose
-from saga.outlook import foretold
+from saga.insight.forecast import foretold
+from saga.outbox.message import OrderFacts, enclose
 from saga.table import TABLE, TABLES, VERSION
-from saga.values import Deadline, Event, Outcome, Policy, message_id
+from saga.transitions import WISHES, Signal
 from tests.table.dialogue import ORDER_ID, PATIENT, SAGA_ID, START, Dialogue, standing_at
 
 P, G = Position, Signal

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.states import OrderStatus, Position, Timer
-from saga.cells import REPLY_MODELS, Signal
 from saga.decide import decide
-from saga.values import Decision, Event, Policy, Saga
-from saga.verify import differences, refold
+from saga.domain import Decision, Event, Policy, Saga
+from saga.insight.verify import differences, refold
+from saga.transitions import REPLY_MODELS, Signal
 from tests.table.dialogue import PATIENT, Dialogue, standing_at
 from tests.table.test_walks import POLICIES, STEPS, walked
 
@@ -80,7 +80,7 @@ def test_a_history_in_which_everything_was_coalesced_is_folded_at_once() -> None
         decisions += 1
         return decide(*arguments)
 
-    with patch("saga.verify.decide", counted):
+    with patch("saga.insight.verify.decide", counted):
         assert refold(saga.saga) == []
     assert decisions < 5_000
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.states import Command, Position, Timer
-from saga.cells import REPLY_MODELS, WHEN_DUE, Signal
-from saga.values import Deadline, Event, Policy, message_id
+from saga.domain import Deadline, Event, Policy, message_id
+from saga.transitions import REPLY_MODELS, WHEN_DUE, Signal
 from tests.table.dialogue import ORDER_ID, SAGA_ID, Dialogue
 
 G = Signal

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.states import Position
-from saga.cells import REPLY_MODELS, Signal
-from saga.diagram import edges
+from saga.domain import Event, Policy, Saga
+from saga.insight.diagram import edges
+from saga.insight.replay import way_taken
 from saga.table import FORWARD_STEPS
-from saga.values import Event, Policy, Saga
-from saga.way import way_taken
+from saga.transitions import REPLY_MODELS, Signal
 from tests.table.dialogue import ROADS, Dialogue, standing_at
 from tests.table.test_walks import POLICIES, STEPS, take
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from models.states import Command
 from saga.batch import _enclosed, _Message
-from saga.moves import Move, Origin
-from saga.outbox import OrderFacts
-from saga.spans import Span, of_move, of_publication
+from saga.domain import Event, Outcome, Policy, Saga, Send
+from saga.outbox.message import OrderFacts
 from saga.store import Stored
-from saga.traceparent import is_sampled, new_root, new_trace_id, of_message, of_step, span_id, trace_id, valid
-from saga.values import Event, Outcome, Policy, Saga, Send
+from saga.telemetry.applied_events import Move, Origin
+from saga.telemetry.spans import Span, of_move, of_publication
+from saga.telemetry.traceparent import is_sampled, new_root, new_trace_id, of_message, of_step, span_id, trace_id, valid
 from tests.table.dialogue import ORDER_ID, SAGA_ID, START, Dialogue, G, P, standing_at
 from tests.table.test_walks import POLICIES, STEPS, take
 

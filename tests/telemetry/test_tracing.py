@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from saga import tracing
-from saga.spans import Span
-from saga.traceparent import is_sampled, new_root, new_trace_id, trace_id
-from saga.tracing import Tracer
+from saga.telemetry import tracing
+from saga.telemetry.spans import Span
+from saga.telemetry.traceparent import is_sampled, new_root, new_trace_id, trace_id
+from saga.telemetry.tracing import Tracer
 from tests.collector import Collector
 
 
@@ -128,7 +128,7 @@ async def test_a_collector_in_trouble_is_told_of_in_a_line_and_not_waited_for(
     said = [(record.name, record.getMessage()) for record in lines]
     # of what hangs the SDK says nothing until it gives up, but that its queue is full, and that once in a while
     assert len(said) == 1 or (trouble == "hangs" and not said), said
-    assert all(name == "saga.tracing" and "\n" not in text for name, text in said), said
+    assert all(name == "saga.telemetry.tracing" and "\n" not in text for name, text in said), said
     if trouble != "has moved":
         # the thread that was left behind has something to do as long as it is there
         collector.status = 200

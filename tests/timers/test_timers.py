@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from saga import batch, store
-from saga.cells import Signal
-from saga.database import connect, statements
 from saga.decide import decide
+from saga.domain import Decision, Event, Policy, Saga
 from saga.engine import Engine
-from saga.outbox import Envelope
+from saga.outbox.message import Envelope
+from saga.runtime.database import connect, statements
 from saga.table import TABLES
 from saga.timers import BATCH, Timers
-from saga.values import Decision, Event, Policy, Saga
+from saga.transitions import Signal
 from tests.engine.conftest import Database, database, order_request, published, reply, running_engine
 from tests.waiting import until
 

@@ -13,7 +13,7 @@ from local.host import LOOPBACK, free_port, prepare_home, temporary_home
 from local.postgres import PrivatePostgres
 from local.programs import find_programs
 from local.rabbitmq import PrivateRabbitMQ
-from saga.database import connect, schema_is_current
+from saga.runtime.database import connect, schema_is_current
 from settings import Settings
 from tests.certificates import DAY, Authority
 from tests.databases import Databases

@@ -12,18 +12,18 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from handlers.webhooks.webhooks import Webhooks
+from handlers.webhooks.service import Webhooks
 from models.states import SUBSCRIBABLE
-from saga.cells import Signal
-from saga.database import Sessions, connect, sessions, statements
 from saga.engine import Engine
+from saga.runtime.database import Sessions, connect, sessions, statements
+from saga.transitions import Signal
+from saga.webhooks import client as sending
 from saga.webhooks import endpoints
-from saga.webhooks import sender as sending
-from saga.webhooks.courier import Courier
+from saga.webhooks.client import Sender
+from saga.webhooks.dispatcher import Courier
 from saga.webhooks.endpoints import Endpoint
-from saga.webhooks.schedule import STANDARD
-from saga.webhooks.sender import Sender
-from saga.webhooks.wrapping import Wrapping
+from saga.webhooks.retry import STANDARD
+from saga.webhooks.secret_wrapping import Wrapping
 from tests.engine.conftest import order_request, reply, running_engine
 from tests.waiting import until
 from tests.webhooks.receiver import Receiver, receiving

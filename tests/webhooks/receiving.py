@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import httpcore2
 from httpcore2 import SOCKET_OPTION, AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream
 
-from saga.webhooks.addresses import Address
+from saga.webhooks.ssrf import Address
 
 PUBLIC = "93.184.216.34"
 """A public address; `Loopback` leads to this machine instead."""

@@ -12,7 +12,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from saga.webhooks.addresses import (
+from saga.webhooks.client import Sender
+from saga.webhooks.ssrf import (
     Address,
     AddressRefusedError,
     allowances,
@@ -21,7 +22,6 @@ from saga.webhooks.addresses import (
     is_denied,
     is_public,
 )
-from saga.webhooks.sender import Sender
 from tests.webhooks.receiving import NOBODY_TRUSTED, PUBLIC, PUBLIC_V6, Loopback, Names
 
 ADDRESSES = [
@@ -136,7 +136,7 @@ async def test_a_hostile_url_is_neither_registered_nor_connected_to(
 ) -> None:
     url = url.replace("{port}", str(port_of(canaries)))
     # a canary never answers
-    monkeypatch.setattr("saga.webhooks.sender.WITHIN", timedelta(seconds=0.3))
+    monkeypatch.setattr("saga.webhooks.client.WITHIN", timedelta(seconds=0.3))
     network = Loopback()
     sender = Sender(frozenset(), resolve=resolve, network=network, trust=NOBODY_TRUSTED)
     with pytest.raises(AddressRefusedError) as refused:

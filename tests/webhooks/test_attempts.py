@@ -7,12 +7,12 @@ from uuid import uuid4
 import pytest
 from standardwebhooks import Webhook
 
-from saga import spans
-from saga.traceparent import new_child
+from saga.telemetry import spans
+from saga.telemetry.traceparent import new_child
 from saga.webhooks.answers import LONGEST_WAIT, Answer
 from saga.webhooks.attempts import Attempt, Claimed, Outcome, headers, verdict
-from saga.webhooks.schedule import STANDARD, wait_after
-from saga.webhooks.wrapping import Wrapping
+from saga.webhooks.retry import STANDARD, wait_after
+from saga.webhooks.secret_wrapping import Wrapping
 from tests.webhooks.conftest import TRACEPARENT
 
 SECRETS = ("whsec_bmV3IHNlY3JldCBvZiB0aGlzIHRlc3Qh", "whsec_b2xkIHNlY3JldCBvZiB0aGlzIHRlc3Qh")

@@ -12,18 +12,21 @@ from uuid import UUID
 import pytest
 from prometheus_client import REGISTRY
 
-from saga.database import statements
+from handlers.queries.overview import look
 from saga.engine import Engine
-from saga.overview import look
-from saga.rows import changed
-from saga.traceparent import trace_id
-from saga.webhooks import claims, courier, deliveries, endpoints, housekeeping, marks
+from saga.runtime.database import statements
+from saga.runtime.rows import changed
+from saga.telemetry.traceparent import trace_id
+from saga.webhooks import claims, deliveries, endpoints
+from saga.webhooks import dispatcher as courier
+from saga.webhooks import results as marks
+from saga.webhooks import retention as housekeeping
 from saga.webhooks.answers import Answer
 from saga.webhooks.attempts import Attempt, Claimed, Verdict, verdict
+from saga.webhooks.client import Sender
 from saga.webhooks.disabling import DISABLED
-from saga.webhooks.housekeeping import Housekeeping
-from saga.webhooks.sender import Sender
-from saga.webhooks.wrapping import Wrapping
+from saga.webhooks.retention import Housekeeping
+from saga.webhooks.secret_wrapping import Wrapping
 from tests.databases import connect_looping
 from tests.engine.conftest import order_request, running_engine
 from tests.waiting import until

@@ -12,7 +12,7 @@ from saga.engine import Engine
 from saga.errors import UnknownDeliveryError, UnknownWebhookError, WebhookDisabledError
 from saga.webhooks import deliveries, endpoints
 from saga.webhooks.disabling import DISABLED
-from saga.webhooks.wrapping import Wrapping
+from saga.webhooks.secret_wrapping import Wrapping
 from tests.webhooks.conftest import OWNER, Place, happy
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

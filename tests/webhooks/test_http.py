@@ -13,11 +13,11 @@ import pytest_asyncio
 from sqlalchemy import text
 from starlette.requests import HTTPConnection
 
-from handlers.access.callers import EVERY_SCOPE, LOCAL, Caller, Scope
-from handlers.access.credentials import Access
-from handlers.webhooks.asking import Asking, asking
-from handlers.webhooks.webhooks import MOST_ENDPOINTS, MOST_ENDPOINTS_OF_PERSON
-from saga.values import Policy
+from handlers.access.authenticator import Access
+from handlers.access.principal import EVERY_SCOPE, LOCAL, Caller, Scope
+from handlers.webhooks.caller import Asking, asking
+from handlers.webhooks.service import MOST_ENDPOINTS, MOST_ENDPOINTS_OF_PERSON
+from saga.domain import Policy
 from tests.databases import Databases
 from tests.http.conftest import HAPPY, HOOKS, RECEIVER, Service, problem, running, without_database
 

@@ -5,16 +5,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from handlers.problems import ProblemError
-from handlers.webhooks import webhooks as asked
-from handlers.webhooks.asking import Asking
+from handlers.http.problems import ProblemError
+from handlers.webhooks import service as asked
+from handlers.webhooks.caller import Asking
 from saga.engine import Engine
 from saga.webhooks import claims, deliveries, pace
 from saga.webhooks.answers import Answer
 from saga.webhooks.attempts import Attempt
 from saga.webhooks.claims import MOST_EACH
 from saga.webhooks.disabling import OVERFLOWED
-from saga.webhooks.housekeeping import Housekeeping
+from saga.webhooks.retention import Housekeeping
 from tests.webhooks.conftest import OWNER, Place, System, happy
 from tests.webhooks.receiver import Receiver
 from tests.webhooks.test_attempts import claimed

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import event
 
 from models.states import OrderEvent, WebhookType
-from saga.cells import Signal
+from saga.domain import message_id
 from saga.engine import Engine
-from saga.values import message_id
-from saga.webhooks import endpoints, notices
+from saga.transitions import Signal
+from saga.webhooks import endpoints
+from saga.webhooks import events as notices
 from saga.webhooks.disabling import DISABLED
 from tests.engine.conftest import order_request, reply, running_engine
 from tests.webhooks.conftest import HAPPY, Place, happy

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from saga.webhooks.addresses import AddressRefusedError, allowances
+from saga.webhooks.client import Sender
 from saga.webhooks.proxy import Proxy, read_proxy
-from saga.webhooks.sender import Sender
+from saga.webhooks.ssrf import AddressRefusedError, allowances
 from tests.certificates import Authority
 from tests.webhooks.receiving import PUBLIC, PUBLIC_V6, Loopback, Names, Receiver, answers, hangs, ok, receiver
 
@@ -167,7 +167,7 @@ async def odd_proxy(behaviour: Pipe) -> AsyncIterator[int]:
 async def test_a_proxy_that_makes_no_connection_is_told_apart(
     stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch, behaviour: Pipe, error: str
 ) -> None:
-    monkeypatch.setattr("saga.webhooks.sender.WITHIN", timedelta(seconds=0.4))
+    monkeypatch.setattr("saga.webhooks.client.WITHIN", timedelta(seconds=0.4))
     port = await stack.enter_async_context(odd_proxy(behaviour))
     sender = Sender(frozenset(), proxy=Proxy("127.0.0.1", port), resolve=names([PUBLIC]), network=Loopback())
     stack.push_async_callback(sender.close)

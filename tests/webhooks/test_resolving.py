@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from handlers.problems import ProblemError
-from handlers.webhooks.asking import Asking
-from handlers.webhooks.bodies import Subscription
-from handlers.webhooks.webhooks import MOST_ENDPOINTS_OF_PERSON, Webhooks
+from handlers.http.problems import ProblemError
+from handlers.webhooks.caller import Asking
+from handlers.webhooks.requests import Subscription
+from handlers.webhooks.service import MOST_ENDPOINTS_OF_PERSON, Webhooks
 from models.states import WebhookType
-from saga.webhooks.resolving import Resolver, TooManyLookUpsError
+from saga.webhooks.name_resolution import Resolver, TooManyLookUpsError
 from tests.waiting import until
 from tests.webhooks.conftest import Place
 from tests.webhooks.receiving import PUBLIC

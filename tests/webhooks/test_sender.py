@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from saga.webhooks.addresses import AddressRefusedError, allowances
 from saga.webhooks.answers import LONGEST_WAIT, Answer, excerpt, retry_after
-from saga.webhooks.connecting import MOST_READ
-from saga.webhooks.resolving import Resolver
-from saga.webhooks.sender import IDLE_CONNECTIONS, Sender
+from saga.webhooks.client import IDLE_CONNECTIONS, Sender
+from saga.webhooks.connections import MOST_READ
+from saga.webhooks.name_resolution import Resolver
+from saga.webhooks.ssrf import AddressRefusedError, allowances
 from tests.certificates import DAY, Authority
 from tests.service import PROJECT
 from tests.waiting import until
@@ -58,7 +58,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 def soon(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.4) -> None:
     """All of an attempt has to be over by then."""
-    monkeypatch.setattr("saga.webhooks.sender.WITHIN", timedelta(seconds=seconds))
+    monkeypatch.setattr("saga.webhooks.client.WITHIN", timedelta(seconds=seconds))
 
 
 async def asked(behaviour: Behaviour, stack: AsyncExitStack) -> tuple[Answer, list[bytes]]:
@@ -322,7 +322,7 @@ async def test_a_name_that_is_inside_too_is_refused_whole(
 async def test_the_next_address_is_tried_where_one_is_dead(
     authority: Authority, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("saga.webhooks.connecting.PATIENCE", timedelta(seconds=0.1))
+    monkeypatch.setattr("saga.webhooks.connections.PATIENCE", timedelta(seconds=0.1))
     there = await public(authority, stack, [DEAD, PUBLIC_V6])
     assert (await there.send()).status == 200
     assert there.network.attempts == [DEAD, PUBLIC_V6]
@@ -346,7 +346,7 @@ async def test_a_name_that_is_looked_up_for_ever_is_waited_for_only_so_long(
     stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soon(monkeypatch, 0.2)
-    monkeypatch.setattr("saga.webhooks.sender.RESOLVED_WITHIN", timedelta(seconds=0.2))
+    monkeypatch.setattr("saga.webhooks.client.RESOLVED_WITHIN", timedelta(seconds=0.2))
     go_on = threading.Event()
     stack.callback(go_on.set)
     looked_up = []
@@ -371,7 +371,7 @@ async def test_names_that_are_looked_up_for_ever_keep_no_other_waiting(
     stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soon(monkeypatch, 2)
-    monkeypatch.setattr("saga.webhooks.sender.RESOLVED_WITHIN", timedelta(seconds=2))
+    monkeypatch.setattr("saga.webhooks.client.RESOLVED_WITHIN", timedelta(seconds=2))
     go_on = threading.Event()
     stack.callback(go_on.set)
     begun = []
@@ -409,7 +409,7 @@ async def test_names_that_are_looked_up_for_ever_keep_no_other_waiting(
 
 SILENT = """
 import asyncio, socket, threading
-from saga.webhooks.resolving import Resolver
+from saga.webhooks.name_resolution import Resolver
 
 asked = threading.Event()
 

@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from saga.database import sessions
 from saga.errors import ConfigurationError
+from saga.runtime.database import sessions
 from saga.webhooks import endpoints, stored_secrets
+from saga.webhooks.secret_wrapping import UnwrapError, Wrapping, read_keys
 from saga.webhooks.stored_secrets import wrap_stored
-from saga.webhooks.wrapping import UnwrapError, Wrapping, read_keys
 from tests.service import READY_SECONDS, Service
 from tests.system.conftest import failed_start
 from tests.waiting import until

@@ -14,7 +14,7 @@ from rich.table import Table
 from local.host import temporary_home
 from local.postgres import PrivatePostgres
 from local.rabbitmq import rabbitmq as find_rabbitmq
-from saga.database import connect, migrate
+from saga.runtime.database import connect, migrate
 from tests.faults.crashes.matrix import Cell, cells
 from tests.faults.crashes.running import AT_ONCE, Ran, Servers, run_all
 

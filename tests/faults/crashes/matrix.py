@@ -14,7 +14,7 @@ commit would happen during it. `empty` has no tables yet, and is looked at only 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from saga.failpoints import POINTS, Point
+from saga.runtime.failpoints import POINTS, Point
 from tests.faults.crashes.scenarios import SCENARIOS, Scenario
 
 TABLE = """

@@ -16,7 +16,7 @@ import httpx2
 
 from local.broker import RabbitMQ
 from local.postgres import PrivatePostgres
-from saga.failpoints import TELL
+from saga.runtime.failpoints import TELL
 from tests.faults.crashes.matrix import Cell
 from tests.faults.crashes.scenarios import PATIENT, SCENARIOS, Scenario, Stage
 from tests.faults.place import TRANSACTIONS, Place, place

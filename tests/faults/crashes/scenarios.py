@@ -15,7 +15,7 @@ import httpx2
 
 from local.rule import Behaviour
 from models.states import OrderStatus, SagaStatus, Timer
-from saga.failpoints import Point
+from saga.runtime.failpoints import Point
 from tests.faults.clients import Kind, wish
 from tests.faults.place import Place
 from tests.waiting import until

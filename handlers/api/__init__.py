@@ -1,0 +1,1 @@
+"""The HTTP API: orders, sagas and what operators do about them."""

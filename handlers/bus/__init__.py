@@ -1,0 +1,1 @@
+"""RabbitMQ: consuming, publishing, and what is believed of whom."""

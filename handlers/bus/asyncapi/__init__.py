@@ -1,0 +1,1 @@
+"""The contract of the bus, generated from what is subscribed and published."""

@@ -1,0 +1,1 @@
+"""Dead letters: stored, shown, redriven, discarded, deleted."""

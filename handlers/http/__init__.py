@@ -1,0 +1,1 @@
+"""HTTP itself, whatever is asked: problems, bodies, caching, limits, shutdown."""

@@ -1,0 +1,1 @@
+"""Following an order: server-sent events, WebSockets, answers that wait."""

@@ -1,0 +1,1 @@
+"""The transactional outbox: from a decision to a message that has left."""

@@ -1,0 +1,1 @@
+"""What any service needs: database connections, background tasks, backoff, startup, TLS."""
