@@ -26,8 +26,6 @@ ARGUMENTS = [
     # root may run it, on a machine without a graphics card
     "--no-sandbox",
     "--disable-gpu",
-    # a process less for every test
-    "--renderer-process-limit=1",
     # nothing leaves this machine
     "--disable-quic",
     "--no-first-run",

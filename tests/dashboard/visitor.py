@@ -1,5 +1,6 @@
 """Somebody who looks at the dashboard with a real browser, and complains of whatever a page must not do."""
 
+import asyncio
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,7 +57,9 @@ class Visitor:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.context.close()
+        # a browser that hangs is a failure with a name, and keeps no run from ending
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.context.close()
 
     def _see_request(self, request: Request) -> None:
         if not request.url.startswith(f"{self._url}/"):
