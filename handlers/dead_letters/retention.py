@@ -1,13 +1,13 @@
 """How long closed dead letters are kept. Any worker deletes them, in pieces, passing over what another has in hand."""
 
-import asyncio
 from datetime import timedelta
 
 from sqlalchemy import Interval, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from saga.errors import classify
 from saga.runtime.database import Sessions
-from saga.runtime.rows import changed
+from saga.runtime.rows import changed, in_pieces
+from saga.runtime.tasks import regularly
 from saga.telemetry.log_setup import get_logger
 
 log = get_logger(__name__)
@@ -42,18 +42,14 @@ class LetterRetention:
 
     async def run(self) -> None:
         """Delete what is due now and then, until cancelled."""
-        while True:
-            try:
-                await self.delete()
-            except Exception as error:
-                if not classify(error).transient:
-                    raise
-                log.debug("closed dead letters cannot be deleted for now", error=error)
-            await asyncio.sleep(EVERY.total_seconds())
+        await regularly(
+            EVERY, self.delete, lambda error: log.debug("closed dead letters cannot be deleted for now", error=error)
+        )
 
     async def delete(self) -> None:
         """Delete all that is due."""
-        more = True
-        while more:
-            async with self._sessions() as session:
-                more = await changed(session, _DELETE, {"kept": KEPT_FOR, "piece": PIECE}) == PIECE
+        await in_pieces(self._sessions, _delete, PIECE)
+
+
+async def _delete(session: AsyncSession) -> int:
+    return await changed(session, _DELETE, {"kept": KEPT_FOR, "piece": PIECE})

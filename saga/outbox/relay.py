@@ -128,7 +128,9 @@ class Relay:
             reach("relay.confirmed")
             published = [envelope for envelope in batch if envelope.id not in failures]
             dropped = [envelope for envelope in batch if envelope.is_event and failures.get(envelope.id) == UNROUTABLE]
-            failed = [(one, failures[one.id]) for one in batch if one.id in failures and one not in dropped]
+            for envelope in dropped:
+                del failures[envelope.id]
+            failed = [(envelope, failures[envelope.id]) for envelope in batch if envelope.id in failures]
             try:
                 await self._settle(published, dropped, failed)
             except Exception as error:

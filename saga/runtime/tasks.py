@@ -5,10 +5,11 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from types import FrameType
 from typing import TypeVar
 
-from saga.errors import BusAwayError, ConfigurationError
+from saga.errors import BusAwayError, ConfigurationError, classify
 from saga.telemetry import metrics
 from saga.telemetry.log_setup import get_logger
 from saga.telemetry.redaction import Words
@@ -38,6 +39,26 @@ async def supervised(name: str, work: Callable[[], Awaitable[None]]) -> AsyncIte
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def regularly(
+    every: timedelta, work: Callable[[], Awaitable[None]], put_off: Callable[[Exception], None]
+) -> None:
+    """Do this now and then, until cancelled.
+
+    Args:
+        every: how long it rests in between.
+        work: what is done.
+        put_off: told of an error that will pass; the work is done the next time.
+    """
+    while True:
+        try:
+            await work()
+        except Exception as error:
+            if not classify(error).transient:
+                raise
+            put_off(error)
+        await asyncio.sleep(every.total_seconds())
 
 
 @contextmanager

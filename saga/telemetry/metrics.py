@@ -13,8 +13,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from models.states import DEAD_LETTER_REASONS, SENDERS_FAULTS, TERMINAL, Command, IncidentKind, OrderEvent
+from models.states import DEAD_LETTER_REASONS, SENDERS_FAULTS, TERMINAL, Command, IncidentKind
 from models.states import EntryStatus as S
+from saga.outbox.message import EVENT_KEYS
 from saga.runtime.processes import common_folder, is_alive, is_worker
 from saga.webhooks.attempts import Outcome
 
@@ -111,7 +112,7 @@ _KNOWN: tuple[tuple[Counter | Histogram, Iterable[Sequence[str]]], ...] = (
     (DEAD_LETTERS_NOT_KEPT, product(SENDERS_FAULTS)),
     (WEBHOOK_ATTEMPTS, product(Outcome)),
     (WEBHOOK_SECONDS, product(Outcome)),
-    (DROPPED, product(f"domain.order.{event}" for event in OrderEvent)),
+    (DROPPED, product(EVENT_KEYS)),
     (REFUSED, product(("401", "403", "429"))),
 )
 for _counter, _series in _KNOWN:

@@ -3,16 +3,14 @@
 Any worker does it, in pieces, passing over what another one has in hand.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from sqlalchemy import Integer, Interval, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from saga.errors import classify
 from saga.runtime.database import Sessions
-from saga.runtime.rows import changed
+from saga.runtime.rows import changed, in_pieces
+from saga.runtime.tasks import regularly
 from saga.telemetry.log_setup import get_logger
 from saga.webhooks import deliveries
 from saga.webhooks.disabling import PIECE, fail_waiting
@@ -74,21 +72,14 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Do everything now and then, until cancelled."""
-        while True:
-            try:
-                await self.tidy()
-            except Exception as error:
-                if not classify(error).transient:
-                    raise
-                log.debug("webhooks cannot be tidied up for now", error=error)
-            await asyncio.sleep(EVERY.total_seconds())
+        await regularly(EVERY, self.tidy, lambda error: log.debug("webhooks cannot be tidied up for now", error=error))
 
     async def tidy(self) -> None:
         """Do everything there is to do."""
         await self._limit_waiting()
-        await self._in_pieces(fail_waiting)
-        await self._in_pieces(_forget_those_of_the_deleted)
-        await self._in_pieces(_forget_the_old)
+        await in_pieces(self._sessions, fail_waiting, PIECE)
+        await in_pieces(self._sessions, _forget_those_of_the_deleted, PIECE)
+        await in_pieces(self._sessions, _forget_the_old, PIECE)
         async with self._sessions() as session:
             await session.execute(_DELETED, {"outlived": OUTLIVED_BY})
             await session.execute(_OLD_SECRETS)
@@ -103,12 +94,6 @@ class Housekeeping:
                 log.warning("deliveries fail unsent: too many wait for the webhook", webhook_id=webhook_id)
             else:
                 log.info("deliveries wait for the webhook again", webhook_id=webhook_id)
-
-    async def _in_pieces(self, do: Callable[[AsyncSession], Awaitable[int]]) -> None:
-        more = True
-        while more:
-            async with self._sessions() as session:
-                more = await do(session) == PIECE
 
 
 async def _forget_those_of_the_deleted(session: AsyncSession) -> int:
