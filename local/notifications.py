@@ -1,6 +1,6 @@
 """A stand-in for whoever listens to what happens to orders: `faststream run local.notifications:app --port 5005`.
 
-The service keeps an event until some queue has taken it, so somebody has to listen. This one writes a line each.
+The service drops an event that no queue is bound for, so a listener needs a durable queue. This one writes a line each.
 """
 
 import logging
