@@ -55,6 +55,8 @@ class Relay:
         """What is being published."""
         self._troubles: dict[str, Trouble] = {}
         """By routing key: why its messages do not leave."""
+        self._unheard: dict[str, Trouble] = {}
+        """By routing key: events that nobody listens to."""
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -140,12 +142,14 @@ class Relay:
             reach("relay.removed")
             telemetry.not_published(failed)
             for envelope in published:
-                if trouble := self._troubles.pop(envelope.routing_key, None):
-                    trouble.over("published again", routing_key=envelope.routing_key)
+                for troubles in (self._troubles, self._unheard):
+                    if trouble := troubles.pop(envelope.routing_key, None):
+                        trouble.over("published again", routing_key=envelope.routing_key)
             for key, why in dict.fromkeys((envelope.routing_key, why) for envelope, why in failed):
                 self._troubles.setdefault(key, Trouble(log)).say("cannot be published", routing_key=key, error=why)
             for key in dict.fromkeys(envelope.routing_key for envelope in dropped):
-                self._troubles.setdefault(key, Trouble(log)).say("nobody listens to an event; dropped", routing_key=key)
+                unheard = self._unheard.setdefault(key, Trouble(log, "dropping it"))
+                unheard.say("nobody listens to an event", routing_key=key)
         self._in_hand = []
 
     async def _hand_back(self) -> None:

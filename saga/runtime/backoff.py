@@ -19,10 +19,12 @@ class Trouble:
 
     Args:
         log: where it is told.
+        then: what is done about it.
     """
 
-    def __init__(self, log: FilteringBoundLogger) -> None:
+    def __init__(self, log: FilteringBoundLogger, then: str = "trying again") -> None:
         self._log = log
+        self._then = then
         self._said: tuple[str, Mapping[str, object]] | None = None
         self._said_at = 0.0
 
@@ -31,7 +33,7 @@ class Trouble:
         now = time.monotonic()
         looks = (why, allowed(known))
         if looks != self._said or now - self._said_at >= SAY_AGAIN_AFTER:
-            self._log.warning(f"{why}; trying again", **known)
+            self._log.warning(f"{why}; {self._then}", **known)
             self._said, self._said_at = looks, now
 
     def over(self, what: str, **known: object) -> None:

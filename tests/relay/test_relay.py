@@ -81,7 +81,7 @@ async def test_an_unroutable_message_stays_is_counted_and_leaves_when_its_queue_
 
 
 async def test_an_event_that_nobody_listens_to_is_dropped_and_counted_and_a_command_beside_it_waits(
-    relay: Relay, outbox: Outbox, listener: Listener
+    relay: Relay, outbox: Outbox, listener: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = "domain.order.OrderCompleted"
     labels = {"key": key}
@@ -97,6 +97,8 @@ async def test_an_event_that_nobody_listens_to_is_dropped_and_counted_and_a_comm
     await until(the_command_alone_is_left)
     assert REGISTRY.get_sample_value("order_service_events_dropped_total", labels) == before + 20
     assert (REGISTRY.get_sample_value("order_service_published_total", labels) or 0) == published
+    said = [record.msg for record in caplog.records if vars(record)["known"].get("routing_key") == key]
+    assert said == ["nobody listens to an event; dropping it"]
     await listener.bind(key)
     heard = envelope(key)
     await outbox.write(heard)
